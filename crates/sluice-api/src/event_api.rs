@@ -1,0 +1,158 @@
+//! The event API itself.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Broker, Flow, Plan, Receiver, Secret};
+
+/// The id of an event API: letters, digits, `-`, `_` and `.`, at most 64.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ApiId(pub String);
+
+impl fmt::Display for ApiId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A published contract: paths, receivers, the broker behind them, flows of policies, plans.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EventApi {
+    /// Unique among all event APIs. In a file it may be left out and is then made from the name.
+    #[serde(default)]
+    pub id: ApiId,
+    /// For people; required.
+    pub name: String,
+    /// The version of the API, free text.
+    #[serde(default = "first_version")]
+    pub version: String,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// Where the API is reached. A path serves everything below it and belongs to one API.
+    pub paths: Vec<HttpPath>,
+    /// How web clients connect; at most one of each kind.
+    pub receivers: Vec<Receiver>,
+    /// The broker behind the receivers.
+    pub brokers: Vec<Broker>,
+    /// Policies on the messages' way.
+    #[serde(default)]
+    pub flows: Vec<Flow>,
+    /// Who may use the API. Without a published plan nobody may.
+    #[serde(default)]
+    pub plans: Vec<Plan>,
+    /// Bounds that this API sets for itself.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+fn first_version() -> String {
+    "1.0".to_owned()
+}
+
+/// One path at which an API is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpPath {
+    /// Only requests for this host, compared without case and port; all hosts when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Begins with `/`. A trailing slash makes no difference.
+    pub path: String,
+}
+
+impl HttpPath {
+    /// The path with exactly one slash between segments and at both ends: what equality is judged by.
+    pub fn normalized(&self) -> String {
+        let mut normal = String::with_capacity(self.path.len() + 2);
+        normal.push('/');
+        for segment in self.path.split('/').filter(|segment| !segment.is_empty()) {
+            normal.push_str(segment);
+            normal.push('/');
+        }
+        normal
+    }
+
+    /// Whether a request could belong to both: same host (or no host) and one path at or below the other.
+    pub fn conflicts_with(&self, other: &Self) -> bool {
+        let hosts_differ = match (&self.host, &other.host) {
+            (Some(one), Some(two)) => !one.eq_ignore_ascii_case(two),
+            (None, None) => false,
+            // An API for one host is found before an API for all hosts, so the two can live side by side.
+            _ => true,
+        };
+        let (one, two) = (self.normalized(), other.normalized());
+        !hosts_differ && (one.starts_with(&two) || two.starts_with(&one))
+    }
+}
+
+/// Bounds that an API sets for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// The largest request body taken, in bytes; larger ones get 413. From 1 to 64 MiB, default 1 MiB.
+    #[serde(default = "Limits::default_max_body_bytes")]
+    pub max_body_bytes: usize,
+}
+
+impl Limits {
+    /// The largest `maxBodyBytes` that can be set: 64 MiB.
+    pub const MAX_BODY_BYTES: usize = 64 << 20;
+
+    const fn default_max_body_bytes() -> usize {
+        1 << 20
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_body_bytes: Self::default_max_body_bytes() }
+    }
+}
+
+impl EventApi {
+    /// Every secret of the definition with its field path, in a stable order: what a store encrypts, and
+    /// what an update fills in again where a client sent the mask back.
+    pub fn secrets_mut(&mut self) -> Vec<(String, &mut Secret)> {
+        let mut secrets = Vec::new();
+        for (index, broker) in self.brokers.iter_mut().enumerate() {
+            let prefix = format!("brokers[{index}].configuration");
+            let found = broker.configuration.secrets_mut();
+            secrets.extend(found.into_iter().map(|(path, secret)| (format!("{prefix}.{path}"), secret)));
+        }
+        secrets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(host: Option<&str>, path: &str) -> HttpPath {
+        HttpPath { host: host.map(str::to_owned), path: path.to_owned() }
+    }
+
+    #[test]
+    fn a_path_conflicts_with_itself_and_what_is_nested() {
+        assert!(path(None, "/a").conflicts_with(&path(None, "/a/")));
+        assert!(path(None, "/a").conflicts_with(&path(None, "/a/b")));
+        assert!(path(None, "/").conflicts_with(&path(None, "/b")));
+        assert!(!path(None, "/a").conflicts_with(&path(None, "/ab")));
+    }
+
+    #[test]
+    fn the_same_path_on_two_hosts_is_no_conflict() {
+        assert!(!path(Some("a.example"), "/a").conflicts_with(&path(Some("b.example"), "/a")));
+        assert!(!path(Some("a.example"), "/a").conflicts_with(&path(None, "/a")));
+        assert!(path(Some("a.example"), "/a").conflicts_with(&path(Some("A.EXAMPLE"), "/a")));
+    }
+
+    #[test]
+    fn a_path_is_normalized_to_one_slash_between_segments() {
+        assert_eq!(path(None, "//a///b").normalized(), "/a/b/");
+        assert_eq!(path(None, "/").normalized(), "/");
+    }
+}

@@ -1,0 +1,97 @@
+//! Flows: which policies run on which messages, in which order.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::broker::yes;
+
+/// A list of policies with the condition under which they run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Flow {
+    /// For people.
+    #[serde(default)]
+    pub name: String,
+    /// Whether it runs at all. Default true.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Which messages it is for; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
+    /// Policies on the way from the client to the broker.
+    #[serde(default)]
+    pub publish: Vec<Step>,
+    /// Policies on the way from the broker to the client.
+    #[serde(default)]
+    pub deliver: Vec<Step>,
+    /// Sharding tags, kept for the contract.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+/// Which connections a flow is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Channel {
+    /// Compared with the request's path below the API's own, segment by segment; a segment `:name` stands for
+    /// any one. Default `/`.
+    #[serde(default = "root")]
+    pub channel: String,
+    /// How it is compared. Default `STARTS_WITH`.
+    #[serde(default)]
+    pub channel_operator: ChannelOperator,
+    /// Only these directions; both when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+    /// Only these receivers, by connector id; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entrypoints: Vec<String>,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+/// How a channel is compared with a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ChannelOperator {
+    /// The path begins with it.
+    #[default]
+    StartsWith,
+    /// The path is it.
+    Equals,
+}
+
+/// A direction, named from the client's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// The client receives.
+    Subscribe,
+    /// The client sends.
+    Publish,
+}
+
+/// One policy in a flow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Step {
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Whether it runs. Default true.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// The id of the policy.
+    pub policy: String,
+    /// The policy's settings, as its schema says.
+    #[serde(default)]
+    pub configuration: Value,
+    /// An expression; messages for which it is not true pass by this step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_condition: Option<String>,
+}

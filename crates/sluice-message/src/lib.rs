@@ -1,0 +1,12 @@
+//! What travels through the gateway: a [`Message`], its [`Headers`] and its [`Position`].
+//!
+//! Nothing here does I/O or knows a protocol. Receivers make messages from requests, broker drivers make
+//! them from records; everything between the two passes them on by reference count.
+
+mod headers;
+mod message;
+mod position;
+
+pub use headers::{Header, Headers};
+pub use message::{FrameKind, Message, MessageBuilder};
+pub use position::{Offset, Partition, Place, Position, Topic};
