@@ -1,0 +1,134 @@
+//! The traits that every broker driver implements.
+//!
+//! Reading is pulled, not pushed: a reader that does not ask gets nothing, so back-pressure is the absence
+//! of a call and needs no protocol of its own.
+
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use sluice_message::{Message, Offset, Partition, Place, Position, Topic};
+
+use crate::DriverError;
+
+/// One live set of connections to one broker, shared by every event API with the same connection settings.
+pub trait BrokerDriver: Send + Sync + 'static {
+    /// What this driver can do. What it does not claim it is never asked for.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Writes a message. Resolves once the broker has acknowledged it durably, or with an error; after an
+    /// error the message may or may not have been written. Bounded in time by the driver's publish timeout.
+    fn publish<'a>(
+        &'a self,
+        topic: &'a Topic,
+        message: Message,
+    ) -> BoxFuture<'a, Result<Receipt, DriverError>>;
+
+    /// Opens a reader. Resolves once its place is fixed: every message acknowledged later than that will be
+    /// read, even where the reader starts at the end of the topic.
+    fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>, DriverError>>;
+
+    /// The offsets that each partition of these topics holds now, the end exclusive.
+    fn bounds<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Bounds, DriverError>>;
+
+    /// Waits until everything handed to `publish` is settled, then closes. Later calls fail with
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A reader of one or more topics. Dropping it releases what it holds at the broker.
+pub trait Consumer: Send {
+    /// Waits for at least one message, then appends what is at hand up to `limit` to `batch`, in order per
+    /// partition. A single message larger than the limit is handed out alone. Cancel-safe: a dropped call
+    /// loses no message. Leaves `batch` as it was only when the source has ended for good, as a mock does.
+    ///
+    /// An error with [`DriverError::retryable`] means that the call may be repeated and continues where it
+    /// was; any other ends the reader.
+    fn fetch<'a>(
+        &'a mut self,
+        batch: &'a mut Vec<Message>,
+        limit: BatchLimit,
+    ) -> BoxFuture<'a, Result<(), DriverError>>;
+
+    /// Records durably that everything up to `position` has been dealt with, for a reader that starts with
+    /// [`StartAt::Group`]; an error of kind `Unsupported` for any other.
+    fn commit<'a>(&'a mut self, position: &'a Position) -> BoxFuture<'a, Result<(), DriverError>>;
+}
+
+/// What a driver can do, as its conformance run shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// One reader's messages are as good for all: many clients can be served from one reader. Where this is
+    /// false each client gets a reader of its own.
+    pub shared_reading: bool,
+    /// Messages have a place that a later reader can start after.
+    pub replay: bool,
+    /// Named groups share the work and keep their position at the broker.
+    pub groups: bool,
+    /// Record keys survive the round trip.
+    pub keys: bool,
+    /// Headers survive the round trip, order and repeats included.
+    pub headers: bool,
+}
+
+/// What a publish came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Where the broker put the message, if it says.
+    pub place: Option<Place>,
+}
+
+/// Which messages a reader gets.
+#[derive(Debug, Clone)]
+pub struct ConsumeSpec {
+    /// The topics to read, at least one.
+    pub topics: Vec<Topic>,
+    /// Where to begin.
+    pub start: StartAt,
+    /// Where to end.
+    pub stop: StopAt,
+}
+
+/// Where a reader ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopAt {
+    /// Nowhere: it waits for what comes.
+    Never,
+    /// Behind what the topics held when `consume` resolved: after that `fetch` leaves its batch as it was.
+    /// For a reader without a group, on a driver with [`Capabilities::replay`]. It may hand out some of
+    /// what came later, never less than what was there. Offsets that hold no message any more (compaction,
+    /// transaction marks) must not keep it from ending.
+    End,
+}
+
+/// Where a reader begins.
+#[derive(Debug, Clone)]
+pub enum StartAt {
+    /// Behind the last message there is.
+    Latest,
+    /// At the first message there is.
+    Earliest,
+    /// Behind what this position covers. A partition that the position does not name starts at its first
+    /// message. If messages behind the position are gone already, or the position lies beyond the end of a
+    /// topic (which was made anew, or is another one), `consume` fails with `PositionLost`.
+    After(Position),
+    /// Where the group of this name committed last, sharing partitions with other members of the group;
+    /// without a commit at the first message there is, or behind the last.
+    Group {
+        /// The group's name at the broker.
+        name: Arc<str>,
+        /// Whether a group without a commit starts at the first message rather than behind the last.
+        from_earliest: bool,
+    },
+}
+
+/// How much one `fetch` may hand out.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimit {
+    /// Messages at the most.
+    pub messages: usize,
+    /// Bytes at the most, counted as [`Message::size`].
+    pub bytes: usize,
+}
+
+/// The offsets that partitions hold.
+pub type Bounds = BTreeMap<(Topic, Partition), Range<Offset>>;
