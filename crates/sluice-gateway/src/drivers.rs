@@ -1,0 +1,47 @@
+//! The broker drivers in use, shared by all event APIs with the same connection settings.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use sluice_api::BrokerConfig;
+use sluice_broker::{BrokerDriver, DriverError};
+
+/// Makes drivers. The one place that knows every kind of broker is the binary that wires them.
+pub trait DriverFactory: Send + Sync + 'static {
+    /// Opens a driver for this broker. Must not wait for the broker: one that is away is found out when it
+    /// is used.
+    fn open(&self, config: &BrokerConfig) -> Result<Arc<dyn BrokerDriver>, DriverError>;
+}
+
+/// The drivers of the deployed APIs.
+pub(crate) struct Drivers {
+    factory: Box<dyn DriverFactory>,
+    /// Found by comparing connection settings, secrets included, which are therefore in no key. There are
+    /// as many as there are different brokers: few.
+    open: Mutex<Vec<(BrokerConfig, Weak<dyn BrokerDriver>)>>,
+}
+
+impl Drivers {
+    pub(crate) fn new(factory: Box<dyn DriverFactory>) -> Self {
+        Self { factory, open: Mutex::new(Vec::new()) }
+    }
+
+    /// The driver for these settings, opened if no deployed API has it.
+    pub(crate) fn get(&self, config: &BrokerConfig) -> Result<Arc<dyn BrokerDriver>, DriverError> {
+        let connection = config.connection();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, driver)| driver.strong_count() > 0);
+        let known = open.iter().find(|(other, _)| *other == connection);
+        if let Some(driver) = known.and_then(|(_, driver)| driver.upgrade()) {
+            return Ok(driver);
+        }
+        let driver = self.factory.open(config)?;
+        open.push((connection, Arc::downgrade(&driver)));
+        Ok(driver)
+    }
+
+    /// Every driver that is in use now.
+    pub(crate) fn all(&self) -> Vec<Arc<dyn BrokerDriver>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().filter_map(|(_, driver)| driver.upgrade()).collect()
+    }
+}

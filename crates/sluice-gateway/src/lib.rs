@@ -1,0 +1,16 @@
+//! Runs event APIs: finds the API of a request, admits it, hands it to a receiver; deploys and drains.
+//!
+//! [`Gateway`] is the handle that the management side deploys through. [`listen`] accepts connections, for
+//! the gateway's ports and for any other HTTP service of the process. What is deployed is decided elsewhere.
+
+mod deployment;
+mod drivers;
+mod gateway;
+mod listen;
+mod metrics;
+mod routes;
+mod service;
+
+pub use drivers::DriverFactory;
+pub use gateway::{Gateway, GatewayOptions};
+pub use listen::{ListenOptions, Listeners};

@@ -1,0 +1,149 @@
+//! Accepting connections: HTTP/1.1 on TCP, with bounds on their number, their headers and their patience.
+//!
+//! Serves the gateway's ports and the management ports alike; what is answered is the caller's.
+
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+/// Bounds of connections.
+#[derive(Debug, Clone)]
+pub struct ListenOptions {
+    /// Connections at once; further ones are answered 503 and closed.
+    pub max_connections: usize,
+    /// How long a request head may take, and how long a kept-alive connection may be idle.
+    pub header_timeout: Duration,
+    /// Bytes of a request head that are always taken, at least 8192; at twice as many it is answered 431 or
+    /// 414. As much is buffered for a client that reads slowly.
+    pub max_header_bytes: usize,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self { max_connections: 20_000, header_timeout: Duration::from_secs(30), max_header_bytes: 64 << 10 }
+    }
+}
+
+/// What a client gets that comes when all connections are taken.
+const FULL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// The listening sockets of one service, and the connections that came through them.
+pub struct Listeners {
+    options: ListenOptions,
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+    connections: TaskTracker,
+}
+
+impl std::fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listeners").field("connections", &self.connections.len()).finish_non_exhaustive()
+    }
+}
+
+impl Listeners {
+    /// No socket yet.
+    pub fn new(options: ListenOptions) -> Self {
+        let places = Arc::new(Semaphore::new(options.max_connections));
+        Self { options, places, stop: CancellationToken::new(), connections: TaskTracker::new() }
+    }
+
+    /// Binds an address; port 0 takes a free one. Returns the socket, which is to be given to
+    /// [`serve`](Self::serve), and the address really bound.
+    pub async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+        let listener = TcpListener::bind(address).await?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    }
+
+    /// Accepts connections in the background until [`shut_down`](Self::shut_down), answering with `answer`.
+    pub fn serve<A, F, B>(&self, listener: TcpListener, answer: A)
+    where
+        A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+        B: hyper::body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (options, places) = (self.options.clone(), Arc::clone(&self.places));
+        let (stop, connections) = (self.stop.clone(), self.connections.clone());
+        self.connections.spawn(async move {
+            loop {
+                let (stream, client) = tokio::select! {
+                    () = stop.cancelled() => return,
+                    accepted = listener.accept() => match accepted {
+                        Ok(accepted) => accepted,
+                        Err(error) => {
+                            // Out of file descriptors, as a rule: other connections must end first.
+                            warn!(%error, "A connection could not be accepted.");
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                            continue;
+                        }
+                    },
+                };
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    warn!(%client, limit = options.max_connections, "All connections are taken; one was refused.");
+                    // Best effort: a client that cannot take these bytes at once gets none.
+                    let _sent = stream.try_write(FULL);
+                    continue;
+                };
+                let connection = connection(stream, client, place, options.clone(), stop.clone(), answer.clone());
+                connections.spawn(connection);
+            }
+        });
+    }
+
+    /// Stops accepting, lets requests in flight finish and closes their connections. Returns when all are
+    /// closed or `timeout` has passed; false in the second case.
+    pub async fn shut_down(&self, timeout: Duration) -> bool {
+        self.stop.cancel();
+        self.connections.close();
+        tokio::time::timeout(timeout, self.connections.wait()).await.is_ok()
+    }
+}
+
+/// The life of one connection.
+async fn connection<A, F, B>(
+    stream: TcpStream,
+    client: SocketAddr,
+    _place: OwnedSemaphorePermit,
+    options: ListenOptions,
+    stop: CancellationToken,
+    answer: A,
+) where
+    A: Fn(Request<Incoming>, SocketAddr) -> F,
+    F: Future<Output = Result<Response<B>, Infallible>>,
+    B: hyper::body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // Events are small and wanted at once.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%client, %error, "TCP_NODELAY could not be set.");
+    }
+    let service = service_fn(|request| answer(request, client));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.header_timeout)
+        .max_buf_size(options.max_header_bytes.max(8192))
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%client, %error, "A connection ended with an error.");
+    }
+}

@@ -1,0 +1,60 @@
+//! What a receiver is given of the event API that it serves.
+
+use std::sync::Arc;
+
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use sluice_api::ApiId;
+use sluice_broker::BrokerDriver;
+use sluice_message::Topic;
+use sluice_policy::Chains;
+use sluice_stream::{Begin, Hubs};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// An event API as its receivers see it: a broker, topics, policies, bounds.
+pub struct Binding {
+    /// The API served, for logs.
+    pub api: ApiId,
+    /// The broker behind it.
+    pub driver: Arc<dyn BrokerDriver>,
+    /// The topics that each published message goes to.
+    pub publish_topics: Vec<Topic>,
+    /// The topics that messages are delivered from.
+    pub deliver_topics: Vec<Topic>,
+    /// Where a client that brings no position begins.
+    pub begin: Begin,
+    /// The hubs that clients share.
+    pub hubs: Arc<Hubs>,
+    /// The policies.
+    pub chains: Chains,
+    /// The largest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// Set when the API stops serving: streams say goodbye and end.
+    pub drain: CancellationToken,
+    /// What is counted of this API.
+    pub metrics: ApiMetrics,
+    /// Everything in flight holds a token of it, so that a drain can wait.
+    pub in_flight: TaskTracker,
+}
+
+impl std::fmt::Debug for Binding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Binding").field("api", &self.api).finish_non_exhaustive()
+    }
+}
+
+/// What is counted of one event API. Handles are shared: a clone counts into the same numbers.
+#[derive(Debug, Clone, Default)]
+pub struct ApiMetrics {
+    /// Messages that the broker has acknowledged.
+    pub published: Counter,
+    /// Publish requests that were refused or failed, whoever's fault it was.
+    pub publish_failed: Counter,
+    /// Messages written towards clients, counted for each client.
+    pub delivered: Counter,
+    /// Messages that a policy kept back, in either direction.
+    pub dropped_by_policy: Counter,
+    /// Messages that clients were too slow for, counted for each client.
+    pub skipped: Counter,
+    /// Streams open now.
+    pub streams: Gauge,
+}

@@ -1,0 +1,194 @@
+//! The `http-post` receiver: one POST, one message, answered once the broker has it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use sluice_api::{HttpPostConfig, PlanId};
+use sluice_message::{Headers, Message};
+use sluice_policy::{Connection, EvalContext, Hook, Outcome};
+use tracing::debug;
+
+use crate::{Binding, Body, Refusal};
+
+/// Request headers that say who the client is. They never become message headers: a broker and its readers
+/// must not learn a credential.
+const CREDENTIALS: [header::HeaderName; 4] =
+    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
+
+/// Credentials whose names are no registered header names.
+const NAMED_CREDENTIALS: [&str; 3] = ["x-gravitee-api-key", "x-api-key", "api-key"];
+
+/// Request headers about this one connection, RFC 9110 section 7.6.1, and about the body's transfer.
+const CONNECTION: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "expect",
+];
+
+/// Serves one POST. `sub_path` is the request's path below the API's own.
+///
+/// 202 with an empty body means that the broker has acknowledged the message on every topic. After any
+/// error the message may have been written to some of them.
+pub async fn serve<B>(
+    binding: &Binding,
+    settings: &HttpPostConfig,
+    plan: &PlanId,
+    sub_path: &str,
+    request: Request<B>,
+    body_timeout: Duration,
+) -> Result<Response<Body>, Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let published = publish(binding, settings, plan, sub_path, request, body_timeout).await;
+    match &published {
+        Ok(()) => binding.metrics.published.inc(),
+        Err(refusal) => {
+            binding.metrics.publish_failed.inc();
+            debug!(api = %binding.api, code = refusal.code, reason = refusal.message, "A POST was not published.");
+            0
+        }
+    };
+    published?;
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
+
+async fn publish<B>(
+    binding: &Binding,
+    settings: &HttpPostConfig,
+    plan: &PlanId,
+    sub_path: &str,
+    request: Request<B>,
+    body_timeout: Duration,
+) -> Result<(), Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (head, body) = request.into_parts();
+    let payload = read_body(body, binding.max_body_bytes, body_timeout).await?;
+    let mut message = Message::builder().payload(payload);
+    if settings.request_headers_to_message {
+        message = message.headers(message_headers(&head.headers));
+    }
+    let mut message = message.build();
+    let context = EvalContext::default();
+    let connection = Connection { receiver: "http-post", sub_path, plan: Some(plan), context };
+    let chain = binding.chains.select(Hook::Publish, &connection);
+    if !chain.is_empty() {
+        message = match chain.run(&context, message) {
+            Outcome::Pass(message) => message,
+            Outcome::Dropped { policy, reason, .. } => {
+                binding.metrics.dropped_by_policy.inc();
+                // Not a 2xx: that would say that the broker has the message.
+                let text = format!("The policy {policy} of this API kept the message back: {reason}");
+                return Err(Refusal::new(StatusCode::FORBIDDEN, "policy.dropped", text));
+            }
+            Outcome::Rejected(rejection) => return Err(rejection.into()),
+        };
+    }
+    for topic in &binding.publish_topics {
+        binding.driver.publish(topic, message.clone()).await?;
+    }
+    Ok(())
+}
+
+/// The whole body, within its bound in bytes and in time.
+async fn read_body<B>(body: B, limit: usize, timeout: Duration) -> Result<Bytes, Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let too_large = || {
+        let text = format!("The body is larger than the {limit} bytes that this API takes.");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "request.body.too-large", text)
+    };
+    // What is announced as too large is refused before it is sent.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(timeout, Limited::new(body, limit).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => {
+            let text = format!("The body could not be read to its end: {error}.");
+            Err(Refusal::new(StatusCode::BAD_REQUEST, "request.body.broken", text))
+        }
+        Err(_) => {
+            let text = format!("The body did not arrive within {} ms.", timeout.as_millis());
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "request.body.timeout", text))
+        }
+    }
+}
+
+/// Request headers as message headers, without credentials and without those of the connection, which
+/// includes whatever `Connection` names.
+fn message_headers(request: &HeaderMap) -> Headers {
+    let nominated: Vec<String> = request
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let kept = request.iter().filter(|(name, _)| {
+        let text = name.as_str();
+        !CREDENTIALS.contains(name)
+            && !NAMED_CREDENTIALS.contains(&text)
+            && !CONNECTION.contains(&text)
+            && !nominated.iter().any(|nominated| nominated == text)
+    });
+    kept.map(|(name, value)| (name.as_str(), Bytes::copy_from_slice(value.as_bytes()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn credentials_and_connection_headers_do_not_become_message_headers() {
+        let mut request = HeaderMap::new();
+        for name in
+            ["authorization", "cookie", "x-gravitee-api-key", "x-api-key", "keep-alive", "te", "x-hop"]
+        {
+            request.insert(header::HeaderName::from_static(name), HeaderValue::from_static("v"));
+        }
+        request.insert(header::CONNECTION, HeaderValue::from_static("close, X-Hop"));
+        request.append("x-colour", HeaderValue::from_static("red"));
+        request.append("x-colour", HeaderValue::from_static("blue"));
+        let kept: Headers = [("x-colour", "red"), ("x-colour", "blue")].into_iter().collect();
+        assert_eq!(message_headers(&request), kept);
+    }
+
+    #[tokio::test]
+    async fn a_body_at_the_limit_is_taken_and_one_byte_more_is_not() {
+        let read = |size: usize| async move {
+            let body = http_body_util::Full::new(Bytes::from(vec![b'x'; size]));
+            read_body(body, 8, Duration::from_secs(5)).await
+        };
+        assert_eq!(read(8).await.unwrap().len(), 8);
+        assert_eq!(read(9).await.unwrap_err().status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_comes_is_given_up() {
+        let body = http_body_util::StreamBody::new(futures_util::stream::pending::<
+            Result<http_body::Frame<Bytes>, std::convert::Infallible>,
+        >());
+        let refusal = read_body(body, 8, Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(refusal.status, StatusCode::REQUEST_TIMEOUT);
+    }
+}

@@ -1,0 +1,110 @@
+//! Why a client is not served, as it is told: the one shape of every error of the gateway's ports.
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use sluice_broker::{DriverError, ErrorKind, Fault};
+use sluice_policy::Rejection;
+
+use crate::Body;
+
+/// How long a client should wait before it tries again, in seconds, when the broker is at fault.
+const RETRY_AFTER: &str = "5";
+
+/// An error answer. The code is the one that logs and docs/errors.md use.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// The stable code of the error.
+    pub code: &'static str,
+    /// One or two sentences: what happened and what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with these parts.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    /// The answer, as JSON or as plain text; see [`accepts_json`].
+    pub fn into_response(self, json: bool) -> Response<Body> {
+        let (content_type, body) = if json {
+            let body = serde_json::json!({
+                "message": self.message,
+                "http_status_code": self.status.as_u16(),
+                "code": self.code,
+            });
+            ("application/json", body.to_string())
+        } else {
+            ("text/plain; charset=utf-8", self.message)
+        };
+        let mut response = Response::new(Body::Full(body.into()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
+        response
+    }
+}
+
+impl From<DriverError> for Refusal {
+    fn from(error: DriverError) -> Self {
+        let status = match (error.kind, error.fault()) {
+            (ErrorKind::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
+            (_, Fault::Client) => StatusCode::BAD_REQUEST,
+            // A closed driver belongs to a deployment that is being replaced: the next try finds the new one.
+            (ErrorKind::Closed, _) => StatusCode::SERVICE_UNAVAILABLE,
+            _ if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, error.code(), error.message)
+    }
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        let status = StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self::new(status, rejection.code, rejection.message)
+    }
+}
+
+/// Whether a client takes errors as JSON: its `Accept` names JSON, names everything, or is not there.
+pub fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all(header::ACCEPT).iter().peekable();
+    named.peek().is_none()
+        || named.any(|value| {
+            let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
+            value.split(',').any(|range| {
+                let range = range.split(';').next().unwrap_or_default().trim();
+                matches!(range, "application/json" | "application/*" | "*/*")
+            })
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(accept: Option<&'static str>) -> Response<Body> {
+        let accept = accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept)));
+        let headers = HeaderMap::from_iter(accept);
+        Refusal::new(StatusCode::NOT_FOUND, "x", "Gone.").into_response(accepts_json(&headers))
+    }
+
+    #[test]
+    fn an_error_is_json_unless_the_client_wants_something_else() {
+        let json = |accept| answer(accept).headers()[header::CONTENT_TYPE] == "application/json";
+        assert!(json(None) && json(Some("*/*")) && json(Some("text/html, application/json;q=0.9")));
+        assert!(!json(Some("text/event-stream")) && !json(Some("text/plain")));
+    }
+
+    #[test]
+    fn a_broker_that_is_away_is_503_with_a_time_to_retry() {
+        let refusal = Refusal::from(DriverError::new(ErrorKind::Unreachable, "No answer."));
+        let response = refusal.into_response(true);
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+    }
+}

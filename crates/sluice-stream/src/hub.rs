@@ -1,0 +1,379 @@
+//! The hub: one task that owns the one broker consumer of a topic set and feeds the ring.
+//!
+//! It begins with the first client, reconnects for as long as there are clients, and ends some seconds
+//! after the last has gone.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use sluice_broker::{
+    BatchLimit, BrokerDriver, ConsumeSpec, Consumer, DriverError, ErrorKind, StartAt, StopAt,
+};
+use sluice_message::{Message, Offset, Place, Position, Topic};
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use crate::{
+    Begin, Cursor,
+    metrics::{Held, StreamMetrics},
+    ring::Ring,
+};
+
+/// Bounds and times of every hub.
+#[derive(Debug, Clone, Copy)]
+pub struct HubOptions {
+    /// Messages that a ring keeps for clients that are behind.
+    pub ring_messages: usize,
+    /// Bytes that a ring keeps; together with `ring_messages`, whichever is reached first.
+    pub ring_bytes: usize,
+    /// How long a hub without clients keeps its consumer, so that a reconnecting client finds it.
+    pub linger: Duration,
+    /// How long a new client waits for the broker before it is refused.
+    pub open_timeout: Duration,
+}
+
+impl Default for HubOptions {
+    fn default() -> Self {
+        Self {
+            ring_messages: 4096,
+            ring_bytes: 8 << 20,
+            linger: Duration::from_secs(10),
+            open_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How much a hub takes from its consumer at once.
+const FETCH: BatchLimit = BatchLimit { messages: 1024, bytes: 1 << 20 };
+
+/// The shortest and longest wait between two tries to open or read a broker that fails.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// All hubs of a gateway.
+#[derive(Debug)]
+pub struct Hubs {
+    options: HubOptions,
+    metrics: Arc<StreamMetrics>,
+    running: Mutex<HashMap<Key, Arc<Hub>>>,
+}
+
+/// Which hub: the driver (by identity, as drivers are shared among APIs with the same connection) and the
+/// topics in the order in which they are read.
+type Key = (usize, Vec<Topic>);
+
+/// What the task and the cursors of a hub share.
+pub(crate) struct Hub {
+    pub(crate) driver: Arc<dyn BrokerDriver>,
+    pub(crate) topics: Vec<Topic>,
+    pub(crate) ring: RwLock<Ring>,
+    pub(crate) progress: watch::Sender<Progress>,
+    /// Cursors alive; the task ends some time after it has fallen to zero.
+    clients: AtomicUsize,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("topics", &self.topics).finish_non_exhaustive()
+    }
+}
+
+/// How far a hub has come, as its clients watch it.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    /// The sequence number that the next message will get.
+    pub(crate) next: u64,
+    pub(crate) phase: Phase,
+}
+
+/// Whether a hub is reading.
+#[derive(Debug, Clone)]
+pub(crate) enum Phase {
+    /// Not yet; the error of the last try, if there was one.
+    Opening(Option<DriverError>),
+    /// Reading: what is published from now on reaches every cursor.
+    Live,
+    /// Never again: the driver was closed or cannot read these topics.
+    Failed(DriverError),
+    /// Never again: the source has come to its end.
+    Ended,
+}
+
+/// A cursor's hold on its hub.
+#[derive(Debug)]
+pub(crate) struct Membership(pub(crate) Arc<Hub>);
+
+impl Membership {
+    fn new(hub: &Arc<Hub>) -> Self {
+        hub.clients.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(hub))
+    }
+}
+
+impl Clone for Membership {
+    fn clone(&self) -> Self {
+        Self::new(&self.0)
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        if self.0.clients.fetch_sub(1, Ordering::Relaxed) == 1 {
+            // Wakes the task, which then begins to count its linger time.
+            self.0.progress.send_modify(|_| {});
+        }
+    }
+}
+
+impl Hubs {
+    /// No hub yet; they begin with their first client.
+    pub fn new(options: HubOptions, metrics: Arc<StreamMetrics>) -> Arc<Self> {
+        Arc::new(Self { options, metrics, running: Mutex::new(HashMap::new()) })
+    }
+
+    /// The counters of these hubs.
+    pub const fn metrics(&self) -> &Arc<StreamMetrics> {
+        &self.metrics
+    }
+
+    /// A new client of these topics. Resolves once everything published from now on will reach it; fails
+    /// with the broker's error when that takes longer than the open timeout.
+    pub async fn join(
+        self: &Arc<Self>,
+        driver: &Arc<dyn BrokerDriver>,
+        topics: &[Topic],
+        begin: Begin,
+    ) -> Result<Cursor, DriverError> {
+        if !driver.capabilities().shared_reading {
+            return Cursor::alone(driver, topics, &self.metrics).await;
+        }
+        let member = self.membership(driver, topics);
+        let mut progress = member.0.progress.subscribe();
+        let live = progress.wait_for(|progress| !matches!(progress.phase, Phase::Opening(_)));
+        let phase = match tokio::time::timeout(self.options.open_timeout, live).await {
+            Ok(Ok(progress)) => progress.phase.clone(),
+            Ok(Err(_)) => Phase::Ended,
+            Err(_) => member.0.progress.borrow().phase.clone(),
+        };
+        match phase {
+            Phase::Live | Phase::Ended => Cursor::of_hub(member, progress, begin, &self.metrics).await,
+            Phase::Failed(error) | Phase::Opening(Some(error)) => Err(error),
+            Phase::Opening(None) => Err(DriverError::new(
+                ErrorKind::Unreachable,
+                format!(
+                    "No answer from the broker within {} ms for the topics {}.",
+                    self.options.open_timeout.as_millis(),
+                    names(topics)
+                ),
+            )),
+        }
+    }
+
+    fn membership(self: &Arc<Self>, driver: &Arc<dyn BrokerDriver>, topics: &[Topic]) -> Membership {
+        let key = (Arc::as_ptr(driver).cast::<()>() as usize, topics.to_vec());
+        let mut running = self.lock();
+        if let Some(hub) = running.get(&key) {
+            return Membership::new(hub);
+        }
+        let ring =
+            Ring::new(BatchLimit { messages: self.options.ring_messages, bytes: self.options.ring_bytes });
+        let (progress, _) = watch::channel(Progress { next: 0, phase: Phase::Opening(None) });
+        let hub = Arc::new(Hub {
+            driver: Arc::clone(driver),
+            topics: topics.to_vec(),
+            ring: RwLock::new(ring),
+            progress,
+            clients: AtomicUsize::new(0),
+        });
+        let member = Membership::new(&hub);
+        running.insert(key.clone(), Arc::clone(&hub));
+        tokio::spawn(run(hub, key, Arc::downgrade(self), self.options.linger, Arc::clone(&self.metrics)));
+        member
+    }
+
+    /// Takes a hub out of service, unless a client has joined meanwhile. Joining takes the same lock, so
+    /// that no client can be left with a hub that has ended.
+    fn retire(&self, key: &Key, hub: &Hub, only_if_idle: bool) -> bool {
+        let mut running = self.lock();
+        if only_if_idle && hub.clients.load(Ordering::Relaxed) > 0 {
+            return false;
+        }
+        running.remove(key);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<Hub>>> {
+        // The map is whole after any panic: each change of it is one call.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The life of a hub.
+async fn run(hub: Arc<Hub>, key: Key, hubs: Weak<Hubs>, linger: Duration, metrics: Arc<StreamMetrics>) {
+    debug!(topics = %names(&hub.topics), "A hub begins.");
+    let mut reader = Reader { hub: &hub, metrics: &metrics, position: None };
+    loop {
+        tokio::select! {
+            end = reader.read() => {
+                if let Some(hubs) = hubs.upgrade() {
+                    hubs.retire(&key, &hub, false);
+                }
+                hub.set_phase(end);
+                break;
+            }
+            () = idle(&hub, linger) => {
+                if hubs.upgrade().is_none_or(|hubs| hubs.retire(&key, &hub, true)) {
+                    break;
+                }
+            }
+        }
+    }
+    debug!(topics = %names(&hub.topics), "A hub ends.");
+}
+
+/// Resolves when the hub has been without clients for `linger`.
+async fn idle(hub: &Hub, linger: Duration) {
+    let mut changes = hub.progress.subscribe();
+    loop {
+        if hub.clients.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(linger).await;
+            if hub.clients.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads the broker on behalf of a hub and keeps track of how far it has come.
+struct Reader<'a> {
+    hub: &'a Hub,
+    metrics: &'a StreamMetrics,
+    /// How far the hub has read; `None` until its place was fixed for the first time.
+    position: Option<Position>,
+}
+
+impl Reader<'_> {
+    /// Reads until there is nothing more to read, ever; returns why. May be dropped and called again: what
+    /// was read stands in the ring and in `position`.
+    async fn read(&mut self) -> Phase {
+        let mut backoff = BACKOFF.0;
+        loop {
+            let mut consumer = match self.open().await {
+                Ok(consumer) => consumer,
+                Err(error) if error.kind == ErrorKind::PositionLost => {
+                    self.lose_position(&error);
+                    continue;
+                }
+                Err(error) if error.retryable() => {
+                    self.report(&error, backoff);
+                    tokio::time::sleep(backoff).await;
+                    backoff = (backoff * 2).min(BACKOFF.1);
+                    continue;
+                }
+                Err(error) => return Phase::Failed(error),
+            };
+            self.hub.set_phase(Phase::Live);
+            info!(topics = %names(&self.hub.topics), "Reading from the broker.");
+            let _open = Held::new(&self.metrics.hub_consumers);
+            backoff = BACKOFF.0;
+            match self.pump(&mut *consumer).await {
+                Ok(()) => return Phase::Ended,
+                Err(error) if error.kind == ErrorKind::PositionLost => self.lose_position(&error),
+                Err(error) if error.retryable() => {
+                    self.report(&error, backoff);
+                    tokio::time::sleep(backoff).await;
+                }
+                Err(error) => return Phase::Failed(error),
+            }
+        }
+    }
+
+    /// Opens the consumer where the hub has come to, at first at the end of the topics.
+    async fn open(&mut self) -> Result<Box<dyn Consumer>, DriverError> {
+        let (driver, topics) = (&self.hub.driver, &self.hub.topics);
+        let start = if !driver.capabilities().replay {
+            StartAt::Latest
+        } else if let Some(position) = &self.position {
+            StartAt::After(position.clone())
+        } else {
+            // The end is fixed as a position, so that a reconnect continues there and not at a later end.
+            let bounds = driver.bounds(topics).await?;
+            let ends = bounds.into_iter().filter(|(_, offsets)| offsets.end > Offset(0));
+            let last = ends.map(|((topic, partition), offsets)| Place {
+                topic,
+                partition,
+                offset: Offset(offsets.end.0 - 1),
+            });
+            let position = last.collect::<Vec<_>>().iter().collect::<Position>();
+            StartAt::After(self.position.insert(position).clone())
+        };
+        driver.consume(ConsumeSpec { topics: topics.clone(), start, stop: StopAt::Never }).await
+    }
+
+    /// Moves batches from the consumer to the ring until an error, or until the source has ended.
+    async fn pump(&mut self, consumer: &mut dyn Consumer) -> Result<(), DriverError> {
+        let mut batch = Vec::new();
+        loop {
+            consumer.fetch(&mut batch, FETCH).await?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.metrics.messages_read.inc_by(batch.len() as u64);
+            let position = self.position.get_or_insert_default();
+            for place in batch.iter().filter_map(Message::place) {
+                position.advance(place);
+            }
+            self.hub.append(&mut batch);
+        }
+    }
+
+    fn lose_position(&mut self, error: &DriverError) {
+        warn!(
+            topics = %names(&self.hub.topics), %error,
+            "The broker no longer has messages that were not read yet; clients are told of the gap."
+        );
+        self.metrics.positions_lost.inc();
+        // An empty position starts at the first message that is left.
+        self.position = Some(Position::new());
+        self.hub.change(Ring::mark_gap);
+    }
+
+    fn report(&self, error: &DriverError, wait: Duration) {
+        let (topics, wait_ms) = (names(&self.hub.topics), wait.as_millis());
+        warn!(%topics, %error, wait_ms, "Reading from the broker failed; trying again.");
+        if matches!(self.hub.progress.borrow().phase, Phase::Opening(_)) {
+            self.hub.set_phase(Phase::Opening(Some(error.clone())));
+        }
+    }
+}
+
+impl Hub {
+    fn append(&self, batch: &mut Vec<Message>) {
+        self.change(|ring| batch.drain(..).for_each(|message| ring.push(message)));
+    }
+
+    /// Changes the ring, then wakes the clients once.
+    fn change(&self, change: impl FnOnce(&mut Ring)) {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        change(&mut ring);
+        let next = ring.next();
+        drop(ring);
+        self.progress.send_modify(|progress| progress.next = next);
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        self.progress.send_modify(|progress| progress.phase = phase);
+    }
+}
+
+pub(crate) fn names(topics: &[Topic]) -> String {
+    topics.iter().map(Topic::as_str).collect::<Vec<_>>().join(", ")
+}
