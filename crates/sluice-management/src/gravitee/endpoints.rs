@@ -1,0 +1,146 @@
+//! Endpoint groups: the broker behind the API.
+//!
+//! The later split of settings is read too: a group's `sharedConfiguration` and an endpoint's
+//! `sharedConfigurationOverride` become part of the endpoint's configuration.
+
+use serde::Deserialize;
+use serde_json::Value;
+use sluice_api::{Broker, Problem};
+
+use super::{
+    catalogue::{ApiCatalogue, Balancing, LoadBalancer},
+    read::{Services, check_services, unsupported},
+    word,
+};
+
+/// An endpoint group as it is written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EndpointGroup {
+    name: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    load_balancer: Option<WrittenLoadBalancer>,
+    shared_configuration: Option<Value>,
+    endpoints: Option<Vec<Endpoint>>,
+    services: Option<Services>,
+}
+
+#[derive(Deserialize)]
+struct WrittenLoadBalancer {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Endpoint {
+    name: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    weight: Option<u32>,
+    secondary: Option<bool>,
+    inherit_configuration: Option<bool>,
+    configuration: Option<Value>,
+    shared_configuration_override: Option<Value>,
+    services: Option<Services>,
+}
+
+/// Reads the one group with its one endpoint that an API has.
+pub(super) fn read_groups(
+    groups: Option<Vec<EndpointGroup>>,
+    catalogue: &mut ApiCatalogue,
+    problems: &mut Vec<Problem>,
+) -> Vec<Broker> {
+    let mut groups = groups.unwrap_or_default();
+    if groups.len() != 1 {
+        let message = format!("Exactly one endpoint group is served for now; there are {}.", groups.len());
+        problems.push(Problem::new("endpointGroups", "endpoints.count", message));
+        return Vec::new();
+    }
+    let found = groups.pop().map(|group| read_group(group, catalogue, problems));
+    match found {
+        Some(Ok(broker)) => vec![broker],
+        Some(Err(problem)) => {
+            problems.push(problem.within("endpointGroups[0]"));
+            Vec::new()
+        }
+        None => Vec::new(),
+    }
+}
+
+fn read_group(
+    group: EndpointGroup,
+    catalogue: &mut ApiCatalogue,
+    problems: &mut Vec<Problem>,
+) -> Result<Broker, Problem> {
+    check_services("endpointGroups[0].services", group.services.as_ref(), problems);
+    if let Some(written) = group.load_balancer.and_then(|balancer| balancer.kind) {
+        catalogue.load_balancer = Some(read_load_balancer(&written)?);
+    }
+    let name = group.name.filter(|name| !name.trim().is_empty());
+    let name =
+        name.ok_or_else(|| Problem::new("name", "field.required", "An endpoint group needs a name."))?;
+    let kind = group.kind.ok_or_else(|| {
+        Problem::new("type", "field.required", "An endpoint group needs a type, for example kafka.")
+    })?;
+    let mut endpoints = group.endpoints.unwrap_or_default();
+    let count = endpoints.len();
+    let (Some(endpoint), 1) = (endpoints.pop(), count) else {
+        let message = format!("Exactly one endpoint is served for now; there are {count}.");
+        return Err(Problem::new("endpoints", "endpoints.count", message));
+    };
+    check_services("endpointGroups[0].endpoints[0].services", endpoint.services.as_ref(), problems);
+    let broker = read_endpoint(endpoint, &kind, group.shared_configuration);
+    let broker = broker.map_err(|problem| problem.within("endpoints[0]"))?;
+    Ok(Broker { group: name, ..broker })
+}
+
+fn read_load_balancer(kind: &str) -> Result<LoadBalancer, Problem> {
+    let kind = match &*word(kind) {
+        "round-robin" => Balancing::RoundRobin,
+        "random" => Balancing::Random,
+        "weighted-round-robin" => Balancing::WeightedRoundRobin,
+        "weighted-random" => Balancing::WeightedRandom,
+        other => {
+            let message = format!("'{other}' is no way of balancing; write 'round-robin'.");
+            return Err(Problem::new("loadBalancer.type", "endpoints.loadBalancer.invalid", message));
+        }
+    };
+    Ok(LoadBalancer { kind })
+}
+
+fn read_endpoint(endpoint: Endpoint, group_kind: &str, shared: Option<Value>) -> Result<Broker, Problem> {
+    if endpoint.secondary == Some(true) {
+        return Err(unsupported("secondary", "A secondary endpoint"));
+    }
+    let kind = endpoint.kind.unwrap_or_else(|| group_kind.to_owned());
+    if kind != group_kind {
+        let message = format!("The endpoint is of type '{kind}', its group of type '{group_kind}'.");
+        return Err(Problem::new("type", "api.endpointsGroup.type.invalid", message));
+    }
+    let name = endpoint.name.unwrap_or_default();
+    if name.trim().is_empty() || name.contains(':') {
+        let message = "An endpoint needs a name without ':'.";
+        return Err(Problem::new("name", "endpoint.name.invalid", message));
+    }
+    let inherits = endpoint.inherit_configuration == Some(true);
+    let shared = if inherits { shared } else { endpoint.shared_configuration_override };
+    let configuration = merged(shared, endpoint.configuration);
+    let broker = Broker::parse(&name, &kind, configuration)?;
+    Ok(Broker { weight: endpoint.weight.unwrap_or(1), ..broker })
+}
+
+/// Settings over shared settings; objects are merged field by field.
+fn merged(shared: Option<Value>, own: Option<Value>) -> Option<Value> {
+    match (shared, own) {
+        (Some(Value::Object(mut shared)), Some(Value::Object(own))) => {
+            for (field, value) in own {
+                let value = merged(shared.remove(&field), Some(value)).unwrap_or_default();
+                shared.insert(field, value);
+            }
+            Some(Value::Object(shared))
+        }
+        (shared, own) => own.or(shared),
+    }
+}

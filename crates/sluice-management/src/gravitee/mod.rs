@@ -1,0 +1,28 @@
+//! The 3.20 management contract, as clients of that version know it: paths, bodies, status codes, errors.
+//!
+//! Reading: names of enums in any case, unknown fields ignored, as the contract says. What is understood but
+//! can not be honoured is refused with its field. Answers have the fields of the original's answers, among
+//! them what it fills in. All of it is translation; what is allowed is decided by the registry and by
+//! [`EventApi::validate`](sluice_api::EventApi::validate).
+
+mod apis;
+mod applications;
+mod catalogue;
+mod endpoints;
+mod entity;
+mod error;
+mod flows;
+mod listeners;
+mod plans;
+mod read;
+mod request;
+mod routes;
+
+pub(crate) use error::ErrorAnswer;
+pub(crate) use read::read_file;
+pub(crate) use routes::routes;
+
+/// An enum's name as it is compared: lower case, words joined by `-`.
+fn word(text: &str) -> String {
+    text.trim().to_ascii_lowercase().replace('_', "-")
+}

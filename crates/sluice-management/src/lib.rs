@@ -1,0 +1,16 @@
+//! Managing event APIs: the registry that all ways of managing go through, and the REST contracts over it.
+//!
+//! [`Registry`] decides what is kept and what runs; [`router`] serves the REST contracts;
+//! [`Auth`] lets the administrator in; [`read_definition`] reads files in either notation. No message
+//! passes through here.
+
+mod auth;
+mod definition;
+mod gravitee;
+mod registry;
+mod rest;
+
+pub use auth::{Auth, DEFAULT_PASSWORD, Password, USER};
+pub use definition::read_definition;
+pub use registry::{Expected, FileDefinition, ManagedApi, Origin, Registry, RegistryError};
+pub use rest::router;

@@ -1,0 +1,72 @@
+//! Rules that look beyond one definition: paths among all APIs, plans among each other, masked secrets.
+
+use sluice_api::{EventApi, PlanSecurity, Problem};
+use sluice_store::PlanRecord;
+
+use super::ManagedApi;
+
+/// The definition as it runs, or would run: with its plans.
+pub(super) fn with_plans(definition: &EventApi, plans: &[PlanRecord]) -> EventApi {
+    EventApi { plans: plans.iter().map(|record| record.plan.clone()).collect(), ..definition.clone() }
+}
+
+/// The paths of `api` that another API holds, in its draft or as deployed.
+pub(super) fn taken_paths<'a>(api: &EventApi, others: impl Iterator<Item = &'a ManagedApi>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for other in others.filter(|other| other.record.id() != &api.id) {
+        let held = other.record.draft.paths.iter();
+        let held: Vec<_> = held.chain(other.record.deployed.iter().flat_map(|api| &api.paths)).collect();
+        for (index, path) in api.paths.iter().enumerate() {
+            if held.iter().any(|held| held.conflicts_with(path)) {
+                problems.push(Problem::new(
+                    format!("paths[{index}].path"),
+                    "api.listener.paths.path.exists",
+                    format!("The path [{}] is already covered by another API.", path.normalized()),
+                ));
+            }
+        }
+    }
+    problems
+}
+
+/// Two plans without a key cannot be told apart by a request.
+pub(super) fn second_key_less_plan(plans: &[PlanRecord]) -> Option<Problem> {
+    let open = |record: &PlanRecord| {
+        record.plan.status.admits() && matches!(record.plan.security, PlanSecurity::KeyLess)
+    };
+    let mut open = plans.iter().enumerate().filter(|(_, record)| open(record));
+    let (_, first) = open.next()?;
+    let (index, _) = open.next()?;
+    let message =
+        format!("There is already a published key-less plan, '{}'; close it first.", first.plan.name);
+    Some(Problem::new(format!("plans[{index}].security.type"), "plan.keyless.exists", message))
+}
+
+/// The first plan whose id an earlier one has.
+pub(super) fn second_plan_of_an_id(plans: &[PlanRecord]) -> Option<Problem> {
+    let repeated =
+        |index: usize| plans[..index].iter().any(|earlier| earlier.plan.id == plans[index].plan.id);
+    let index = (0..plans.len()).find(|index| repeated(*index))?;
+    let message = format!("There is already a plan with the id '{}'.", plans[index].plan.id);
+    Some(Problem::new(format!("plans[{index}].id"), "plan.id.exists", message))
+}
+
+/// Puts back what stands behind each mask: the secret at the same field of `former`. A mask without one is
+/// a problem, because it would be taken for the secret itself.
+pub(super) fn unmask(api: &mut EventApi, former: Option<&EventApi>) -> Vec<Problem> {
+    let mut former = former.cloned();
+    let known = former.as_mut().map(EventApi::secrets_mut).unwrap_or_default();
+    let mut problems = Vec::new();
+    for (path, secret) in api.secrets_mut().into_iter().filter(|(_, secret)| secret.is_masked()) {
+        match known.iter().find(|(known, _)| *known == path) {
+            Some((_, kept)) => *secret = (**kept).clone(),
+            None => problems.push(Problem::new(
+                path,
+                "secret.masked",
+                "This is the mask that is shown in place of a secret, and there is no earlier secret here \
+                 that it could stand for; give the secret itself.",
+            )),
+        }
+    }
+    problems
+}

@@ -1,0 +1,10 @@
+//! The registry and the REST contract over it, with a real store and a real gateway, and a broker that is
+//! never reached.
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first thing that is not as it says")]
+
+mod access;
+mod files;
+mod recorded;
+mod refusals;
+mod registry;
+mod support;

@@ -1,0 +1,106 @@
+//! The records that are kept.
+
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sluice_api::{ApiId, EventApi, Plan};
+
+/// A moment: milliseconds since the beginning of 1970, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// This moment by the system's clock.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// This moment, or the one right behind `earlier` should the clock stand still or go back: times that
+    /// mark versions of a record always grow.
+    #[must_use]
+    pub fn now_after(earlier: Self) -> Self {
+        Self::now().max(Self(earlier.0.saturating_add(1)))
+    }
+}
+
+/// What a management contract keeps beside a definition and hands back, without meaning for the gateway.
+pub type Catalogue = Map<String, Value>;
+
+/// An event API as it is managed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiRecord {
+    /// The definition as last edited. Its plans are in [`ApiRecord::plans`], not here.
+    pub draft: EventApi,
+    /// The definition as last deployed, also without plans.
+    pub deployed: Option<EventApi>,
+    /// The plans in the order in which they were made.
+    pub plans: Vec<PlanRecord>,
+    /// Whether the API is to be served.
+    pub started: bool,
+    /// What a contract keeps beside the definition.
+    pub catalogue: Catalogue,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed, started, stopped or deployed; grows with each.
+    pub updated_at: Timestamp,
+    /// When the deployed definition was deployed.
+    pub deployed_at: Option<Timestamp>,
+}
+
+impl ApiRecord {
+    /// The id that draft and deployed definition share.
+    pub const fn id(&self) -> &ApiId {
+        &self.draft.id
+    }
+}
+
+/// A plan of an event API.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanRecord {
+    /// The plan itself.
+    pub plan: Plan,
+    /// What a contract keeps beside the plan.
+    pub catalogue: Catalogue,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed, published or closed.
+    pub updated_at: Timestamp,
+    /// When it was published.
+    pub published_at: Option<Timestamp>,
+    /// When it was closed.
+    pub closed_at: Option<Timestamp>,
+}
+
+/// The id of an application.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ApplicationId(pub String);
+
+impl fmt::Display for ApplicationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An application: who subscribes to plans.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApplicationRecord {
+    /// Its id.
+    pub id: ApplicationId,
+    /// For people.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// What a contract keeps beside it.
+    pub catalogue: Catalogue,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
