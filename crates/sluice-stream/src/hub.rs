@@ -216,7 +216,7 @@ impl Hubs {
 /// The life of a hub.
 async fn run(hub: Arc<Hub>, key: Key, hubs: Weak<Hubs>, linger: Duration, metrics: Arc<StreamMetrics>) {
     debug!(topics = %names(&hub.topics), "A hub begins.");
-    let mut reader = Reader { hub: &hub, metrics: &metrics, position: None };
+    let mut reader = Reader { hub: &hub, metrics: &metrics, position: None, backoff: BACKOFF.0 };
     loop {
         tokio::select! {
             end = reader.read() => {
@@ -258,40 +258,35 @@ struct Reader<'a> {
     metrics: &'a StreamMetrics,
     /// How far the hub has read; `None` until its place was fixed for the first time.
     position: Option<Position>,
+    /// How long to wait after the next failure; short again as soon as something was read.
+    backoff: Duration,
 }
 
 impl Reader<'_> {
     /// Reads until there is nothing more to read, ever; returns why. May be dropped and called again: what
     /// was read stands in the ring and in `position`.
     async fn read(&mut self) -> Phase {
-        let mut backoff = BACKOFF.0;
         loop {
-            let mut consumer = match self.open().await {
-                Ok(consumer) => consumer,
-                Err(error) if error.kind == ErrorKind::PositionLost => {
-                    self.lose_position(&error);
-                    continue;
+            let error = match self.open().await {
+                Ok(mut consumer) => {
+                    self.hub.set_phase(Phase::Live);
+                    info!(topics = %names(&self.hub.topics), "Reading from the broker.");
+                    let _open = Held::new(&self.metrics.hub_consumers);
+                    match self.pump(&mut *consumer).await {
+                        Ok(()) => return Phase::Ended,
+                        Err(error) => error,
+                    }
                 }
-                Err(error) if error.retryable() => {
-                    self.report(&error, backoff);
-                    tokio::time::sleep(backoff).await;
-                    backoff = (backoff * 2).min(BACKOFF.1);
-                    continue;
-                }
-                Err(error) => return Phase::Failed(error),
+                Err(error) => error,
             };
-            self.hub.set_phase(Phase::Live);
-            info!(topics = %names(&self.hub.topics), "Reading from the broker.");
-            let _open = Held::new(&self.metrics.hub_consumers);
-            backoff = BACKOFF.0;
-            match self.pump(&mut *consumer).await {
-                Ok(()) => return Phase::Ended,
-                Err(error) if error.kind == ErrorKind::PositionLost => self.lose_position(&error),
-                Err(error) if error.retryable() => {
-                    self.report(&error, backoff);
-                    tokio::time::sleep(backoff).await;
-                }
-                Err(error) => return Phase::Failed(error),
+            if error.kind == ErrorKind::PositionLost {
+                self.lose_position(&error);
+            } else if error.retryable() {
+                self.report(&error);
+                tokio::time::sleep(self.backoff).await;
+                self.backoff = (self.backoff * 2).min(BACKOFF.1);
+            } else {
+                return Phase::Failed(error);
             }
         }
     }
@@ -326,6 +321,7 @@ impl Reader<'_> {
             if batch.is_empty() {
                 return Ok(());
             }
+            self.backoff = BACKOFF.0;
             self.metrics.messages_read.inc_by(batch.len() as u64);
             let position = self.position.get_or_insert_default();
             for place in batch.iter().filter_map(Message::place) {
@@ -346,8 +342,8 @@ impl Reader<'_> {
         self.hub.change(Ring::mark_gap);
     }
 
-    fn report(&self, error: &DriverError, wait: Duration) {
-        let (topics, wait_ms) = (names(&self.hub.topics), wait.as_millis());
+    fn report(&self, error: &DriverError) {
+        let (topics, wait_ms) = (names(&self.hub.topics), self.backoff.as_millis());
         warn!(%topics, %error, wait_ms, "Reading from the broker failed; trying again.");
         if matches!(self.hub.progress.borrow().phase, Phase::Opening(_)) {
             self.hub.set_phase(Phase::Opening(Some(error.clone())));

@@ -1,0 +1,111 @@
+//! The embedded log with faults on demand.
+
+use std::{collections::VecDeque, sync::Mutex};
+
+use futures_util::future::BoxFuture;
+use sluice_broker::{
+    BatchLimit, Bounds, BrokerDriver, Capabilities, ConsumeSpec, Consumer, DriverError, ErrorKind, Log,
+    Receipt,
+};
+use sluice_message::{Message, Position, Topic};
+
+/// A fault that happens once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    /// The next opening of a reader fails.
+    Consume(ErrorKind),
+    /// The next fetch fails, once it would have handed out something; what it read stays unread.
+    Fetch(ErrorKind),
+}
+
+pub(crate) struct Flaky {
+    log: Log,
+    faults: std::sync::Arc<Mutex<VecDeque<Fault>>>,
+}
+
+impl Flaky {
+    pub(crate) fn new(log: Log) -> Self {
+        Self { log, faults: std::sync::Arc::default() }
+    }
+
+    pub(crate) fn break_next(&self, fault: Fault) {
+        self.faults.lock().unwrap().push_back(fault);
+    }
+}
+
+fn take(faults: &Mutex<VecDeque<Fault>>, wanted: impl Fn(Fault) -> Option<ErrorKind>) -> Option<DriverError> {
+    let mut faults = faults.lock().unwrap();
+    let kind = faults.front().copied().and_then(wanted)?;
+    faults.pop_front();
+    Some(DriverError::new(kind, "Broken on purpose."))
+}
+
+impl BrokerDriver for Flaky {
+    fn capabilities(&self) -> Capabilities {
+        self.log.capabilities()
+    }
+
+    fn publish<'a>(
+        &'a self,
+        topic: &'a Topic,
+        message: Message,
+    ) -> BoxFuture<'a, Result<Receipt, DriverError>> {
+        self.log.publish(topic, message)
+    }
+
+    fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>, DriverError>> {
+        Box::pin(async move {
+            let broken = take(&self.faults, |fault| match fault {
+                Fault::Consume(kind) => Some(kind),
+                Fault::Fetch(_) => None,
+            });
+            if let Some(error) = broken {
+                return Err(error);
+            }
+            let inner = self.log.consume(spec).await?;
+            let faults = std::sync::Arc::clone(&self.faults);
+            Ok(Box::new(FlakyConsumer { inner, faults }) as Box<dyn Consumer>)
+        })
+    }
+
+    fn bounds<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Bounds, DriverError>> {
+        self.log.bounds(topics)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.log.close()
+    }
+}
+
+struct FlakyConsumer {
+    inner: Box<dyn Consumer>,
+    faults: std::sync::Arc<Mutex<VecDeque<Fault>>>,
+}
+
+impl Consumer for FlakyConsumer {
+    fn fetch<'a>(
+        &'a mut self,
+        batch: &'a mut Vec<Message>,
+        limit: BatchLimit,
+    ) -> BoxFuture<'a, Result<(), DriverError>> {
+        Box::pin(async move {
+            let before = batch.len();
+            self.inner.fetch(batch, limit).await?;
+            let broken = take(&self.faults, |fault| match fault {
+                Fault::Fetch(kind) => Some(kind),
+                Fault::Consume(_) => None,
+            });
+            match broken {
+                Some(error) => {
+                    batch.truncate(before);
+                    Err(error)
+                }
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn commit<'a>(&'a mut self, position: &'a Position) -> BoxFuture<'a, Result<(), DriverError>> {
+        self.inner.commit(position)
+    }
+}
