@@ -423,6 +423,26 @@ mod tests {
     }
 
     #[test]
+    fn apis_share_a_driver_when_addresses_credentials_and_compression_agree() {
+        let connection = |servers: &str, password: &str, topic: &str| {
+            let mut document = api();
+            document["brokers"][0]["configuration"] = json!({
+                "bootstrapServers": servers,
+                "topics": [topic],
+                "security": {
+                    "protocol": "SASL_PLAINTEXT",
+                    "sasl": { "saslMechanism": "PLAIN", "username": "u", "password": password },
+                },
+            });
+            EventApi::from_document(document).unwrap().brokers[0].configuration.connection()
+        };
+        let one = connection("a:9092", "secret", "one");
+        assert_eq!(one, connection("a:9092", "secret", "two"));
+        assert_ne!(one, connection("b:9092", "secret", "one"));
+        assert_ne!(one, connection("a:9092", "other", "one"));
+    }
+
+    #[test]
     fn broken_text_is_refused_with_line_and_column() {
         let json = parse_document("{\n  \"a\": x\n}", Format::Json).unwrap_err();
         assert!(json.message.contains("line 2, column 8"), "{json}");

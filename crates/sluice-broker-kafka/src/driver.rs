@@ -1,0 +1,299 @@
+//! The driver itself: what it can do, and who of its clients does it.
+
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::BoxFuture;
+use rdkafka::{ClientConfig, Offset as KafkaOffset, error::KafkaError};
+use sluice_api::KafkaConfig;
+use sluice_broker::{
+    Bounds, BrokerDriver, Capabilities, ConsumeSpec, Consumer, DriverError, ErrorKind, Receipt, StartAt,
+    StopAt,
+};
+use sluice_message::{Message, Offset, Place, Position, Topic};
+use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
+use tracing::warn;
+
+use crate::{
+    KafkaOptions,
+    cluster::{Cluster, Listener},
+    error::closed,
+    lookup::Lookup,
+    producer::{Delivery, Producer, is_remembered_as_missing},
+    reader::{Handed, Reader, Starts, dispose},
+    settings,
+    stretch::Stretch,
+};
+
+/// The group that readers at a position name and do not join.
+const READER_GROUP: &str = "sluice-reader";
+/// How long a producer that failed for good is kept before another is opened in its place, and how long a
+/// topic stays missing before the broker is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// What librdkafka may take beyond its own timeouts, since it looks at them once a second.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// A connection to one Kafka cluster.
+pub struct Kafka {
+    cluster: Arc<Cluster>,
+    options: KafkaOptions,
+    base: ClientConfig,
+    producer_settings: ClientConfig,
+    /// `None` once closed.
+    clients: RwLock<Option<Clients>>,
+    /// When the broker was last asked about a topic that librdkafka takes for missing.
+    asked_again: Mutex<Option<Instant>>,
+}
+
+#[derive(Clone)]
+struct Clients {
+    producer: Arc<Producer>,
+    lookup: Arc<Lookup>,
+}
+
+impl Kafka {
+    /// Opens a connection. Does not wait for the cluster, which may be away; reads certificates from disk.
+    ///
+    /// # Errors
+    ///
+    /// Of kind [`ErrorKind::Configuration`], where the settings cannot work with any cluster.
+    pub fn open(config: &KafkaConfig, options: KafkaOptions) -> Result<Self, DriverError> {
+        let cluster = Cluster::new(&settings::servers(config));
+        let base = settings::client(config, &options)?;
+        let producer_settings = settings::producer(&base, config, &options);
+        let failed = |error: KafkaError| cluster.error("Opening the connection", &error);
+        let producer = Producer::open(&producer_settings, Listener(cluster.clone())).map_err(failed)?;
+        let lookup = Lookup::open(&base, cluster.clone(), options.answer_timeout).map_err(failed)?;
+        let clients = Clients { producer: Arc::new(producer), lookup: Arc::new(lookup) };
+        let clients = RwLock::new(Some(clients));
+        Ok(Self { cluster, options, base, producer_settings, clients, asked_again: Mutex::default() })
+    }
+
+    fn clients(&self) -> Result<Clients, DriverError> {
+        self.clients.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)
+    }
+
+    /// Hands a message over while the driver is open. Closing waits for what was handed over before.
+    fn send(&self, topic: &Topic, message: &Message) -> Result<Sent, DriverError> {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(clients.as_ref().ok_or_else(closed)?.producer.send(topic, message))
+    }
+
+    async fn publish_checked(&self, topic: &Topic, message: Message) -> Result<Receipt, DriverError> {
+        check_name(topic)?;
+        let room = self.options.queue_kib as usize * 1024;
+        if message.size() > room {
+            let size = message.size();
+            let message =
+                format!("The message has {size} bytes; at most {room} are held for Kafka at a time.");
+            return Err(DriverError::new(ErrorKind::TooLarge, message));
+        }
+        let mut sent = self.send(topic, &message)?;
+        if sent.as_ref().is_err_and(is_remembered_as_missing) && self.is_there_now(topic).await? {
+            sent = self.send(topic, &message)?;
+        }
+        drop(message);
+        let doing = || format!("Publishing to the topic '{topic}'");
+        let waiting = sent.map_err(|error| self.failed(doing(), &error))?;
+        match timeout(self.options.publish_timeout + SLACK, waiting).await {
+            Ok(Ok(Ok((partition, offset)))) => {
+                Ok(Receipt { place: Some(Place { topic: topic.clone(), partition, offset }) })
+            }
+            Ok(Ok(Err(error))) => Err(self.failed(doing(), &error)),
+            Ok(Err(_)) => Err(closed()),
+            Err(_) => Err(self.cluster.timed_out(doing())),
+        }
+    }
+
+    /// The error of a publish. Where it is the end of this producer, another takes its place.
+    fn failed(&self, doing: String, error: &KafkaError) -> DriverError {
+        let Ok(clients) = self.clients() else { return self.cluster.error(doing, error) };
+        let Some(fatal) = clients.producer.fatal_error() else { return self.cluster.error(doing, error) };
+        if clients.producer.age() > PAUSE {
+            self.replace(&clients.producer);
+        }
+        // Whoever holds a producer last waits for its thread.
+        dispose(clients);
+        self.cluster.error(doing, &fatal)
+    }
+
+    fn replace(&self, failed: &Arc<Producer>) {
+        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(clients) = clients.as_mut().filter(|clients| Arc::ptr_eq(&clients.producer, failed)) else {
+            return;
+        };
+        match Producer::open(&self.producer_settings, Listener(self.cluster.clone())) {
+            Ok(producer) => clients.producer = Arc::new(producer),
+            Err(error) => warn!(%error, "A new producer for Kafka could not be opened; that is tried again."),
+        }
+    }
+
+    /// Asks the broker again about a topic that librdkafka takes for missing, at most once in a while.
+    async fn is_there_now(&self, topic: &Topic) -> Result<bool, DriverError> {
+        {
+            let mut asked = self.asked_again.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked.is_some_and(|asked| asked.elapsed() < PAUSE) {
+                return Ok(false);
+            }
+            *asked = Some(Instant::now());
+        }
+        let (clients, topic, time) = (self.clients()?, topic.clone(), self.options.answer_timeout);
+        let asked = spawn_blocking(move || clients.producer.topic_is_there_now(&topic, time));
+        asked.await.map_err(|_| closed())
+    }
+
+    async fn open_reader(
+        &self,
+        ConsumeSpec { topics, start, stop }: ConsumeSpec,
+    ) -> Result<Reader, DriverError> {
+        topics.iter().try_for_each(check_name)?;
+        let lookup = self.clients()?.lookup;
+        let (cluster, options) = (self.cluster.clone(), &self.options);
+        if let StartAt::Group { name, from_earliest } = start {
+            if stop == StopAt::End {
+                let message = "A reader of a group has no end: others may read what is left of its topics.";
+                return Err(DriverError::new(ErrorKind::Unsupported, message));
+            }
+            // A group would wait for a missing topic without a word.
+            lookup.partitions(&topics).await?;
+            let settings = settings::reader(&self.base, &name, options);
+            let times = (options.answer_timeout, options.join_timeout);
+            return Reader::member(settings, cluster, lookup, topics, (name, from_earliest), times).await;
+        }
+        let bounds = lookup.bounds(&topics).await?;
+        let starts = match &start {
+            StartAt::Latest => starts_at(&bounds, |held| kafka_offset(held.end)),
+            StartAt::After(position) => behind(position, &bounds, &topics)?,
+            StartAt::Earliest | StartAt::Group { .. } => starts_at(&bounds, |_| KafkaOffset::Beginning),
+        };
+        let settings = settings::reader(&self.base, READER_GROUP, options);
+        match stop {
+            StopAt::Never => {
+                Reader::at_position(settings, cluster, lookup, topics, starts, options.topic_refresh).await
+            }
+            StopAt::End => {
+                let stretch = Stretch::new(&starts, &bounds);
+                Reader::up_to_end(settings, cluster, topics, stretch).await
+            }
+        }
+    }
+}
+
+/// What handing over a message came to.
+type Sent = Result<oneshot::Receiver<Delivery>, KafkaError>;
+
+impl BrokerDriver for Kafka {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { shared_reading: true, replay: true, groups: true, keys: true, headers: true }
+    }
+
+    fn publish<'a>(
+        &'a self,
+        topic: &'a Topic,
+        message: Message,
+    ) -> BoxFuture<'a, Result<Receipt, DriverError>> {
+        Box::pin(self.publish_checked(topic, message))
+    }
+
+    fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>, DriverError>> {
+        Box::pin(async {
+            let reader = self.open_reader(spec).await?;
+            Ok(Box::new(Handed(Some(reader))) as Box<dyn Consumer>)
+        })
+    }
+
+    fn bounds<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Bounds, DriverError>> {
+        Box::pin(async {
+            topics.iter().try_for_each(check_name)?;
+            self.clients()?.lookup.bounds(topics).await
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let clients = self.clients.write().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(clients) = clients else { return };
+            let time = self.options.publish_timeout + SLACK;
+            let flushed = spawn_blocking(move || {
+                let flushed = clients.producer.flush(time);
+                drop(clients);
+                flushed
+            });
+            if let Ok(Err(error)) = flushed.await {
+                warn!(%error, "Messages on their way to Kafka were not settled in time and count as failed.");
+            }
+        })
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if let Some(clients) = self.clients.write().unwrap_or_else(PoisonError::into_inner).take() {
+            dispose(clients);
+        }
+    }
+}
+
+/// Kafka's own rule for names. librdkafka would take some others for the name of nothing, or panic.
+fn check_name(topic: &Topic) -> Result<(), DriverError> {
+    let name = topic.as_str();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=249).contains(&name.len()) && name.bytes().all(allowed) && !matches!(name, "." | "..") {
+        return Ok(());
+    }
+    let message = format!("There is no topic '{}': Kafka allows no such name.", name.escape_debug());
+    Err(DriverError::new(ErrorKind::NoTopic, message))
+}
+
+fn starts_at(bounds: &Bounds, start: impl Fn(&Range<Offset>) -> KafkaOffset) -> Starts {
+    bounds.iter().map(|((topic, partition), held)| (topic.clone(), *partition, start(held))).collect()
+}
+
+/// The starts behind a position, if everything behind it is still there.
+fn behind(position: &Position, bounds: &Bounds, topics: &[Topic]) -> Result<Starts, DriverError> {
+    let lost = |topic: &Topic, detail: String| {
+        DriverError::new(
+            ErrorKind::PositionLost,
+            format!("The position in the topic '{topic}' is lost: {detail}"),
+        )
+    };
+    for (topic, partition, _) in position.iter().filter(|(topic, ..)| topics.contains(topic)) {
+        if !bounds.contains_key(&(topic.clone(), partition)) {
+            return Err(lost(topic, format!("it has no partition {}.", partition.0)));
+        }
+    }
+    let mut starts = Starts::new();
+    for ((topic, partition), held) in bounds {
+        let start = match position.last(topic, *partition) {
+            None => KafkaOffset::Beginning,
+            Some(last) if last >= held.end => {
+                let (number, end) = (partition.0, held.end.0);
+                return Err(lost(
+                    topic,
+                    format!("partition {number} ends at offset {end}, before {}.", last.0),
+                ));
+            }
+            Some(last) if last.next() < held.start => {
+                let (number, first) = (partition.0, held.start.0);
+                return Err(lost(
+                    topic,
+                    format!(
+                        "partition {number} is kept from offset {first} only, not from {}.",
+                        last.next().0
+                    ),
+                ));
+            }
+            Some(last) => kafka_offset(last.next()),
+        };
+        starts.push((topic.clone(), *partition, start));
+    }
+    Ok(starts)
+}
+
+fn kafka_offset(offset: Offset) -> KafkaOffset {
+    // Within the bounds of a partition, which Kafka counts with the same number.
+    KafkaOffset::Offset(i64::try_from(offset.0).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,213 @@
+//! Questions about topics: which partitions they have, and which offsets those hold.
+//!
+//! librdkafka answers these by blocking. They go through one client for the whole driver, on threads for
+//! blocking work, a few at a time, so that a broker that hangs cannot take all of those threads.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, Offset as KafkaOffset, TopicPartitionList,
+    config::FromClientConfigAndContext,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+};
+use sluice_broker::{Bounds, DriverError};
+use sluice_message::{Offset, Partition, Topic};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+
+use crate::{
+    cluster::{Cluster, Listener},
+    error::closed,
+    record::partition_of,
+};
+
+/// Questions under way at a time.
+const CONCURRENT: usize = 4;
+/// Reports of librdkafka (log lines, errors) taken down after each question.
+const REPORTS: usize = 64;
+
+/// Partitions by topic and number.
+pub(crate) type Partitions = Vec<(Topic, Partition)>;
+/// An offset for each partition.
+pub(crate) type Offsets = BTreeMap<(Topic, Partition), Offset>;
+
+/// The end of a partition that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Edge {
+    /// The first message there is.
+    First,
+    /// Behind the last message there is.
+    End,
+}
+
+/// The client that asks.
+pub(crate) struct Lookup {
+    client: Arc<BaseConsumer<Listener>>,
+    cluster: Arc<Cluster>,
+    permits: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+impl Lookup {
+    pub(crate) fn open(
+        settings: &ClientConfig,
+        cluster: Arc<Cluster>,
+        timeout: Duration,
+    ) -> Result<Self, KafkaError> {
+        let client = BaseConsumer::from_config_and_context(settings, Listener(cluster.clone()))?;
+        Ok(Self { client: Arc::new(client), cluster, permits: Arc::new(Semaphore::new(CONCURRENT)), timeout })
+    }
+
+    /// All partitions of these topics.
+    pub(crate) async fn partitions(&self, topics: &[Topic]) -> Result<Partitions, DriverError> {
+        let topics = topics.to_vec();
+        self.ask("Asking for partitions", move |question| {
+            let mut partitions = Vec::new();
+            for topic in &topics {
+                question.partitions(topic, &mut partitions)?;
+            }
+            Ok(partitions)
+        })
+        .await
+    }
+
+    /// The offsets at one edge of these partitions.
+    pub(crate) async fn offsets(&self, partitions: &Partitions, edge: Edge) -> Result<Offsets, DriverError> {
+        if partitions.is_empty() {
+            return Ok(Offsets::new());
+        }
+        let partitions = partitions.clone();
+        self.ask("Asking for offsets", move |question| question.offsets(&partitions, edge)).await
+    }
+
+    /// The offsets that each partition of these topics holds.
+    pub(crate) async fn bounds(&self, topics: &[Topic]) -> Result<Bounds, DriverError> {
+        let partitions = self.partitions(topics).await?;
+        let first = self.offsets(&partitions, Edge::First).await?;
+        let mut end = self.offsets(&partitions, Edge::End).await?;
+        let bounds = first.into_iter().filter_map(|(partition, first)| {
+            let end = end.remove(&partition)?;
+            Some((partition, first..end))
+        });
+        Ok(bounds.collect())
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        question: impl FnOnce(&Question) -> Result<T, DriverError> + Send + 'static,
+    ) -> Result<T, DriverError> {
+        let deadline = Instant::now() + self.timeout;
+        let permit = timeout(self.timeout, self.permits.clone().acquire_owned()).await;
+        let Ok(permit) = permit.map_err(|_| self.cluster.timed_out(doing))? else { return Err(closed()) };
+        let asking = Question { client: self.client.clone(), cluster: self.cluster.clone(), doing, deadline };
+        let answer = spawn_blocking(move || {
+            let answer = question(&asking);
+            drop(permit);
+            answer
+        });
+        let answer = answer.await.map_err(|_| closed())?;
+        if answer.is_ok() {
+            self.cluster.answered();
+        }
+        answer
+    }
+}
+
+/// One question, on a thread that may block.
+struct Question {
+    client: Arc<BaseConsumer<Listener>>,
+    cluster: Arc<Cluster>,
+    doing: &'static str,
+    deadline: Instant,
+}
+
+impl Question {
+    fn partitions(&self, topic: &Topic, partitions: &mut Partitions) -> Result<(), DriverError> {
+        let answer = self.client.fetch_metadata(Some(topic.as_str()), self.remaining());
+        let answer = answer.map_err(|error| self.failed(topic, &error))?;
+        for found in answer.topics() {
+            // Looked at first: a topic with an error has no list of partitions.
+            if let Some(error) = found.error() {
+                return Err(self.failed(topic, &KafkaError::MetadataFetch(error.into())));
+            }
+            let numbers = found.partitions().iter().map(|partition| partition_of(partition.id()));
+            partitions.extend(numbers.map(|partition| (topic.clone(), partition)));
+        }
+        Ok(())
+    }
+
+    fn offsets(&self, partitions: &Partitions, edge: Edge) -> Result<Offsets, DriverError> {
+        // librdkafka hands these on as the times that the protocol sets aside for the two edges, and asks
+        // each broker once for all its partitions.
+        let edge = match edge {
+            Edge::First => KafkaOffset::Beginning,
+            Edge::End => KafkaOffset::End,
+        };
+        let list = list(partitions.iter().map(|(topic, partition)| (topic, *partition, edge)));
+        let list = list.map_err(|error| self.failed(names(partitions), &error))?;
+        let answer = self.client.offsets_for_times(list, self.remaining());
+        let answer = answer.map_err(|error| self.failed(names(partitions), &error))?;
+        let mut offsets = Offsets::new();
+        for (topic, partition) in partitions {
+            let found = answer.find_partition(topic.as_str(), number_of(*partition));
+            let Some(found) = found else { continue };
+            found.error().map_err(|error| self.failed(topic, &error))?;
+            if let KafkaOffset::Offset(offset) = found.offset() {
+                let offset = Offset(u64::try_from(offset).unwrap_or_default());
+                offsets.insert((topic.clone(), *partition), offset);
+            }
+        }
+        Ok(offsets)
+    }
+
+    /// librdkafka keeps what it reports until somebody polls; each poll takes one at most.
+    fn take_reports(&self) {
+        for _ in 0..REPORTS {
+            self.client.poll(Duration::ZERO);
+        }
+    }
+
+    fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn failed(&self, topic: impl Display, error: &KafkaError) -> DriverError {
+        // Why a connection failed is among them.
+        self.take_reports();
+        self.cluster.error(format_args!("{} of the topic '{topic}'", self.doing), error)
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.take_reports();
+    }
+}
+
+/// A list of partitions with an offset each, as librdkafka takes it.
+pub(crate) fn list<'a>(
+    partitions: impl Iterator<Item = (&'a Topic, Partition, KafkaOffset)>,
+) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for (topic, partition, offset) in partitions {
+        list.add_partition_offset(topic.as_str(), number_of(partition), offset)?;
+    }
+    Ok(list)
+}
+
+/// Out of range only for a position that somebody made up; such a partition is not found then.
+pub(crate) fn number_of(partition: Partition) -> i32 {
+    i32::try_from(partition.0).unwrap_or(i32::MAX)
+}
+
+fn names(partitions: &Partitions) -> String {
+    let mut names: Vec<&str> = partitions.iter().map(|(topic, _)| topic.as_str()).collect();
+    names.dedup();
+    names.join("', '")
+}

@@ -1,0 +1,387 @@
+//! Readers: at a position on all partitions of their topics, with or without an end, or as a member of a
+//! group.
+//!
+//! librdkafka fetches ahead into a bounded queue and reconnects by itself; a reader takes from that queue
+//! when asked and copies each record once into a message.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use rdkafka::{
+    ClientConfig, Offset as KafkaOffset, TopicPartitionList,
+    config::FromClientConfigAndContext,
+    consumer::Consumer as _,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
+};
+use sluice_broker::{BatchLimit, Consumer, DriverError, ErrorKind};
+use sluice_message::{Message, Partition, Position, Topic};
+use tokio::{
+    runtime::Handle,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{debug, info, warn};
+
+use crate::{
+    cluster::Cluster,
+    error::{closed, is_passing},
+    group::{Client, Membership, ReaderListener, Share},
+    lookup::{Lookup, list},
+    record::{self, partition_of},
+    stretch::Stretch,
+};
+
+/// How long a new reader may ask for the leaders of its partitions before it starts.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// Where each partition starts.
+pub(crate) type Starts = Vec<(Topic, Partition, KafkaOffset)>;
+
+/// A reader on its way between librdkafka and the gateway.
+pub(crate) struct Reader {
+    client: Arc<Client>,
+    cluster: Arc<Cluster>,
+    share: Arc<Share>,
+    topics: Vec<Topic>,
+    /// What was taken from librdkafka but did not fit the last batch.
+    ahead: Option<Result<Message, DriverError>>,
+    kind: Kind,
+}
+
+enum Kind {
+    /// With the task that looks for new partitions.
+    AtPosition {
+        _watch: AbortOnDropHandle<()>,
+    },
+    UpToEnd(Stretch),
+    Member(Membership),
+}
+
+/// What librdkafka handed out, as far as it concerns a reader.
+enum Event {
+    Message(Message),
+    Failed(DriverError),
+    /// Everything there is of a partition has been read.
+    End(Partition),
+    /// librdkafka goes on by itself.
+    Passing,
+}
+
+impl Reader {
+    /// A reader of these partitions, and of those that their topics get later.
+    pub(crate) async fn at_position(
+        settings: ClientConfig,
+        cluster: Arc<Cluster>,
+        lookup: Arc<Lookup>,
+        topics: Vec<Topic>,
+        starts: Starts,
+        refresh: Duration,
+    ) -> Result<Self, DriverError> {
+        let share = Arc::<Share>::default();
+        let known = starts.iter().map(|(topic, partition, _)| (topic.clone(), *partition)).collect();
+        let client = open(settings, &cluster, &share, move |client| begin(client, &starts)).await?;
+        let watch = watch(Arc::downgrade(&client), lookup, topics.clone(), known, refresh);
+        let kind = Kind::AtPosition { _watch: AbortOnDropHandle::new(tokio::spawn(watch)) };
+        Ok(Self { client, cluster, share, topics, ahead: None, kind })
+    }
+
+    /// A reader that ends behind what its partitions hold now.
+    pub(crate) async fn up_to_end(
+        mut settings: ClientConfig,
+        cluster: Arc<Cluster>,
+        topics: Vec<Topic>,
+        stretch: Stretch,
+    ) -> Result<Self, DriverError> {
+        settings.set("enable.partition.eof", "true");
+        let share = Arc::<Share>::default();
+        let client = open(settings, &cluster, &share, |_| Ok(())).await?;
+        Ok(Self { client, cluster, share, topics, ahead: None, kind: Kind::UpToEnd(stretch) })
+    }
+
+    /// A member of a group, once it has its share of the partitions.
+    pub(crate) async fn member(
+        settings: ClientConfig,
+        cluster: Arc<Cluster>,
+        lookup: Arc<Lookup>,
+        topics: Vec<Topic>,
+        (group, from_earliest): (Arc<str>, bool),
+        (answer_timeout, join_timeout): (Duration, Duration),
+    ) -> Result<Self, DriverError> {
+        let share = Arc::<Share>::default();
+        let names = topics.clone();
+        let client = open(settings, &cluster, &share, move |client| {
+            client.subscribe(&names.iter().map(Topic::as_str).collect::<Vec<_>>())
+        });
+        let client = client.await?;
+        let membership = Membership::new(
+            client.clone(),
+            cluster.clone(),
+            lookup,
+            share.clone(),
+            (group.clone(), from_earliest),
+            answer_timeout,
+        );
+        let mut reader = Handed(Some(Self {
+            client,
+            cluster,
+            share,
+            topics,
+            ahead: None,
+            kind: Kind::Member(membership),
+        }));
+        let Some(joining) = &mut reader.0 else { return Err(closed()) };
+        match timeout(join_timeout, joining.join()).await {
+            Ok(joined) => joined?,
+            Err(_) => return Err(joining.cluster.timed_out(format_args!("Joining the group '{group}'"))),
+        }
+        reader.0.take().ok_or_else(closed)
+    }
+
+    async fn join(&mut self) -> Result<(), DriverError> {
+        loop {
+            if let Kind::Member(membership) = &mut self.kind {
+                membership.place().await?;
+                if membership.was_placed() {
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                () = self.share.given() => {}
+                received = self.client.recv() => {
+                    if let Event::Failed(error) = self.judge(received) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn fetch(&mut self, batch: &mut Vec<Message>, limit: BatchLimit) -> Result<(), DriverError> {
+        let first = match self.ahead.take() {
+            Some(next) => next?,
+            None => match self.next().await? {
+                Some(message) => message,
+                None => return Ok(()),
+            },
+        };
+        self.cluster.answered();
+        let mut left = limit.bytes.saturating_sub(first.size());
+        batch.push(first);
+        for _ in 1..limit.messages {
+            match self.at_hand() {
+                Some(Ok(message)) if message.size() <= left => {
+                    left -= message.size();
+                    batch.push(message);
+                }
+                later => {
+                    self.ahead = later;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next message; `None` where a reader that ends has ended.
+    async fn next(&mut self) -> Result<Option<Message>, DriverError> {
+        loop {
+            match &mut self.kind {
+                Kind::Member(membership) => membership.place().await?,
+                Kind::UpToEnd(stretch) if stretch.is_due() => {
+                    let Some(starts) = stretch.due() else { return Ok(None) };
+                    let (client, starts) = (self.client.clone(), starts.clone());
+                    let begun =
+                        spawn_blocking(move || begin(&client, &starts)).await.map_err(|_| closed())?;
+                    begun.map_err(|error| self.cluster.error("Taking partitions", &error))?;
+                    stretch.begun();
+                }
+                Kind::UpToEnd(_) | Kind::AtPosition { .. } => {}
+            }
+            let received = tokio::select! {
+                () = self.share.given() => continue,
+                received = self.client.recv() => received,
+            };
+            let event = self.judge(received);
+            if let Some(result) = self.note(event) {
+                return result.map(Some);
+            }
+        }
+    }
+
+    /// The next message, if librdkafka has one already.
+    fn at_hand(&mut self) -> Option<Result<Message, DriverError>> {
+        loop {
+            let event = self.judge(self.client.recv().now_or_never()?);
+            if let Some(result) = self.note(event) {
+                return Some(result);
+            }
+        }
+    }
+
+    fn judge(&self, received: Result<BorrowedMessage<'_>, KafkaError>) -> Event {
+        let error = match received {
+            Ok(record) => return Event::Message(record::message(&record, &self.topics)),
+            Err(KafkaError::PartitionEOF(number)) => return Event::End(partition_of(number)),
+            Err(error) => error,
+        };
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::PollExceeded) => {
+                warn!(
+                    "A reader was not asked for messages for so long that its group went on without it; it \
+                     joins again."
+                );
+                Event::Passing
+            }
+            // It takes no rights on a group to read at a position; librdkafka asks for its coordinator anyway.
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) if !matches!(self.kind, Kind::Member(_)) => {
+                Event::Passing
+            }
+            _ if is_passing(&error) => Event::Passing,
+            _ => {
+                let names = self.topics.iter().map(Topic::as_str).collect::<Vec<_>>().join("', '");
+                Event::Failed(self.cluster.error(format_args!("Reading the topic '{names}'"), &error))
+            }
+        }
+    }
+
+    /// Hands on what concerns the caller, after a reader that ends has taken note.
+    fn note(&mut self, event: Event) -> Option<Result<Message, DriverError>> {
+        match (event, &mut self.kind) {
+            (Event::Failed(error), _) => Some(Err(error)),
+            (Event::Message(message), Kind::UpToEnd(stretch)) => {
+                message.place().into_iter().for_each(|place| stretch.read(place));
+                Some(Ok(message))
+            }
+            (Event::Message(message), _) => Some(Ok(message)),
+            (Event::End(partition), Kind::UpToEnd(stretch)) => {
+                stretch.ended(partition);
+                None
+            }
+            (Event::End(_) | Event::Passing, _) => None,
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Kind::Member(membership) = &self.kind {
+            membership.leave();
+        }
+    }
+}
+
+/// A reader in the gateway's hands. Closing a client of librdkafka takes a round trip or more, so that a drop
+/// leaves it to a thread that may block.
+pub(crate) struct Handed(pub(crate) Option<Reader>);
+
+impl Consumer for Handed {
+    fn fetch<'a>(
+        &'a mut self,
+        batch: &'a mut Vec<Message>,
+        limit: BatchLimit,
+    ) -> BoxFuture<'a, Result<(), DriverError>> {
+        Box::pin(async move { self.0.as_mut().ok_or_else(closed)?.fetch(batch, limit).await })
+    }
+
+    fn commit<'a>(&'a mut self, position: &'a Position) -> BoxFuture<'a, Result<(), DriverError>> {
+        Box::pin(async move {
+            match &mut self.0.as_mut().ok_or_else(closed)?.kind {
+                Kind::Member(membership) => membership.commit(position).await,
+                Kind::AtPosition { .. } | Kind::UpToEnd(_) => Err(DriverError::new(
+                    ErrorKind::Unsupported,
+                    "Only a reader of a group can commit; this one reads Kafka at a position.",
+                )),
+            }
+        })
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if let Some(reader) = self.0.take() {
+            dispose(reader);
+        }
+    }
+}
+
+/// Drops what may block, on a thread where that harms nobody.
+pub(crate) fn dispose<T: Send + 'static>(blocking: T) {
+    match Handle::try_current() {
+        Ok(runtime) => {
+            runtime.spawn_blocking(move || drop(blocking));
+        }
+        Err(_) => drop(blocking),
+    }
+}
+
+/// Makes these the partitions that a client reads. Blocks.
+fn begin(client: &Client, starts: &Starts) -> Result<(), KafkaError> {
+    let mut topics: Vec<&Topic> = starts.iter().map(|(topic, ..)| topic).collect();
+    topics.dedup();
+    // Left to itself, librdkafka would look for leaders half a second after its start. Without an answer it
+    // still does.
+    let _ = topics
+        .into_iter()
+        .try_for_each(|topic| client.fetch_metadata(Some(topic.as_str()), WARM_UP).map(drop));
+    client.assign(&list_of(starts)?)
+}
+
+fn list_of(starts: &Starts) -> Result<TopicPartitionList, KafkaError> {
+    list(starts.iter().map(|(topic, partition, offset)| (topic, *partition, *offset)))
+}
+
+/// Opens a client and prepares it, on a thread that may block: reading certificates and handing over an
+/// assignment both do.
+async fn open(
+    settings: ClientConfig,
+    cluster: &Arc<Cluster>,
+    share: &Arc<Share>,
+    prepare: impl FnOnce(&Client) -> Result<(), KafkaError> + Send + 'static,
+) -> Result<Arc<Client>, DriverError> {
+    let listener = ReaderListener::new(cluster, share);
+    let opened = spawn_blocking(move || {
+        let client = Client::from_config_and_context(&settings, listener)?;
+        prepare(&client)?;
+        Ok(Arc::new(client))
+    });
+    opened.await.map_err(|_| closed())?.map_err(|error: KafkaError| cluster.error("Opening a reader", &error))
+}
+
+/// Gives the reader those partitions that its topics get after its start, from their first message on.
+async fn watch(
+    client: Weak<Client>,
+    lookup: Arc<Lookup>,
+    topics: Vec<Topic>,
+    mut known: BTreeSet<(Topic, Partition)>,
+    refresh: Duration,
+) {
+    loop {
+        sleep(refresh).await;
+        let found = match lookup.partitions(&topics).await {
+            Ok(found) => found,
+            Err(error) => {
+                debug!(%error, "New partitions could not be looked for; that is done again later.");
+                continue;
+            }
+        };
+        let new = found.into_iter().filter(|partition| !known.contains(partition));
+        let new: Starts = new.map(|(topic, partition)| (topic, partition, KafkaOffset::Beginning)).collect();
+        let Some(client) = client.upgrade() else { return };
+        if new.is_empty() {
+            dispose(client);
+            continue;
+        }
+        info!(partitions = ?new, "Topics have new partitions; they are read from their first message on.");
+        known.extend(new.iter().map(|(topic, partition, _)| (topic.clone(), *partition)));
+        let added = spawn_blocking(move || client.incremental_assign(&list_of(&new)?));
+        if let Ok(Err(error)) = added.await {
+            warn!(%error, "New partitions could not be added to a reader.");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! From an event API's settings to librdkafka's.
+
+use std::{
+    fs::File,
+    hash::{Hash, Hasher},
+    time::Duration,
+};
+
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
+use sluice_api::{Compression, KafkaConfig, KafkaSecurity, KeyStore, StoreType, Tls, TrustStore};
+use sluice_broker::{DriverError, ErrorKind};
+
+use crate::KafkaOptions;
+
+/// The addresses, separated by commas alone.
+pub(crate) fn servers(config: &KafkaConfig) -> String {
+    config.bootstrap_servers.split(',').map(str::trim).collect::<Vec<_>>().join(",")
+}
+
+/// What all clients have in common.
+pub(crate) fn client(config: &KafkaConfig, options: &KafkaOptions) -> Result<ClientConfig, DriverError> {
+    let mut client = ClientConfig::new();
+    client.set_log_level(RDKafkaLogLevel::Info);
+    client
+        .set("bootstrap.servers", servers(config))
+        .set("client.id", "sluice")
+        .set("topic.metadata.refresh.interval.ms", millis(options.topic_refresh))
+        // How long a topic may be unknown until it counts as missing: new ones take a moment to get around.
+        .set("topic.metadata.propagation.max.ms", "1000")
+        .set("socket.keepalive.enable", "true")
+        .set("socket.connection.setup.timeout.ms", "10000")
+        .set("reconnect.backoff.max.ms", "3000")
+        // Brokers may ask clients for figures about themselves; ours are for the gateway's operator.
+        .set("enable.metrics.push", "false")
+        .set("log.connection.close", "false");
+    if let Some(security) = &config.security {
+        secure(&mut client, security)?;
+    }
+    check_protocols(config)?;
+    Ok(client)
+}
+
+/// What the producer has besides.
+pub(crate) fn producer(base: &ClientConfig, config: &KafkaConfig, options: &KafkaOptions) -> ClientConfig {
+    let mut producer = base.clone();
+    producer
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("message.timeout.ms", millis(options.publish_timeout))
+        // The broker decides what is too large, and a topic may allow more than another.
+        .set("message.max.bytes", "1000000000")
+        // A broker refuses a batch as a whole, so batches stay far below what any topic is likely to take.
+        .set("batch.size", (128 << 10).to_string())
+        // Each request waits for its acknowledgement; what piles up meanwhile is batched anyway.
+        .set("linger.ms", "0")
+        .set("queue.buffering.max.messages", options.queue_messages.to_string())
+        .set("queue.buffering.max.kbytes", options.queue_kib.to_string());
+    if let Some(compression) = config.producer.compression_type {
+        producer.set("compression.type", compression_name(compression));
+    }
+    producer
+}
+
+/// What readers have besides. Every consumer of librdkafka needs the name of a group; one that only reads at
+/// positions neither joins it nor commits.
+pub(crate) fn reader(base: &ClientConfig, group: &str, options: &KafkaOptions) -> ClientConfig {
+    let mut reader = base.clone();
+    reader
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        // Where a reader starts is always said; a place that is gone is an error, never a silent jump.
+        .set("auto.offset.reset", "error")
+        // A member that died without leaving holds its partitions for so long.
+        .set("session.timeout.ms", "10000")
+        .set("queued.min.messages", "1000")
+        .set("queued.max.messages.kbytes", options.read_ahead_kib.to_string())
+        .set("fetch.max.bytes", (4 << 20).to_string())
+        // How long a full queue stays full after it has been emptied.
+        .set("fetch.queue.backoff.ms", "10");
+    reader
+}
+
+fn secure(client: &mut ClientConfig, security: &KafkaSecurity) -> Result<(), DriverError> {
+    client.set("security.protocol", security.protocol.as_str());
+    if security.protocol.uses_sasl() {
+        let sasl = security.sasl.as_ref();
+        let Some((sasl, (user, password))) = sasl.and_then(|sasl| Some((sasl, sasl.credentials()?))) else {
+            return Err(cannot_work("security.sasl: a user name and a password are needed"));
+        };
+        client
+            .set("sasl.mechanism", sasl.sasl_mechanism.as_str())
+            .set("sasl.username", user)
+            .set("sasl.password", password.expose());
+    }
+    if security.protocol.uses_tls() {
+        let tls = security.ssl.clone().unwrap_or_default();
+        trust(client, &tls)?;
+        if let Some(store) = &tls.key_store {
+            identify(client, store)?;
+        }
+    }
+    Ok(())
+}
+
+fn trust(client: &mut ClientConfig, tls: &Tls) -> Result<(), DriverError> {
+    match tls.trust_store.as_ref() {
+        None | Some(TrustStore { kind: StoreType::None, .. }) => {
+            client.set("ssl.ca.location", "probe");
+        }
+        Some(TrustStore { kind: StoreType::Pem, certificates: Some(text), .. }) => {
+            client.set("ssl.ca.pem", text);
+        }
+        Some(TrustStore { kind: StoreType::Pem, location: Some(file), .. }) => {
+            check_readable("trustStore", file)?;
+            client.set("ssl.ca.location", file);
+        }
+        Some(_) => {
+            return Err(cannot_work(
+                "security.ssl.trustStore: PEM is needed, as certificates or as location",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn identify(client: &mut ClientConfig, store: &KeyStore) -> Result<(), DriverError> {
+    match store {
+        KeyStore { kind: StoreType::None, .. } => {}
+        KeyStore { kind: StoreType::Pem, key: Some(key), certificate_chain: Some(chain), .. } => {
+            client.set("ssl.key.pem", key.expose()).set("ssl.certificate.pem", chain);
+        }
+        KeyStore { kind: StoreType::Pem, location: Some(file), .. } => {
+            check_readable("keyStore", file)?;
+            client.set("ssl.key.location", file).set("ssl.certificate.location", file);
+        }
+        KeyStore { kind: StoreType::Pkcs12, location: Some(file), .. } => {
+            check_readable("keyStore", file)?;
+            client.set("ssl.keystore.location", file);
+        }
+        _ => {
+            return Err(cannot_work(
+                "security.ssl.keyStore: give PEM as key and certificateChain or as location, or a PKCS#12 file",
+            ));
+        }
+    }
+    if let Some(password) = &store.password {
+        client.set("ssl.keystore.password", password.expose());
+    }
+    if let Some(password) = &store.key_password {
+        client.set("ssl.key.password", password.expose());
+    }
+    Ok(())
+}
+
+/// librdkafka does not say which file it could not read.
+fn check_readable(store: &str, file: &str) -> Result<(), DriverError> {
+    let unreadable =
+        |error| cannot_work(&format!("security.ssl.{store}.location: '{file}' cannot be read, {error}"));
+    File::open(file).map(drop).map_err(unreadable)
+}
+
+/// An address may carry a protocol; librdkafka would leave one that contradicts the settings out of account.
+fn check_protocols(config: &KafkaConfig) -> Result<(), DriverError> {
+    let protocol = config.security.as_ref().map(|security| security.protocol).unwrap_or_default();
+    for server in config.bootstrap_servers.split(',').map(str::trim) {
+        let written = server.split_once("://").map_or(protocol.as_str(), |(written, _)| written);
+        if !written.eq_ignore_ascii_case(protocol.as_str()) {
+            let protocol = protocol.as_str();
+            let contradiction =
+                format!("bootstrapServers: '{server}' contradicts the security protocol {protocol}");
+            return Err(cannot_work(&contradiction));
+        }
+    }
+    Ok(())
+}
+
+fn cannot_work(what: &str) -> DriverError {
+    DriverError::new(ErrorKind::Configuration, format!("These settings of Kafka cannot work: {what}."))
+}
+
+/// At least 1: to librdkafka 0 means without end.
+fn millis(time: Duration) -> String {
+    time.as_millis().clamp(1, 900_000).to_string()
+}
+
+const fn compression_name(compression: Compression) -> &'static str {
+    match compression {
+        Compression::None => "none",
+        Compression::Gzip => "gzip",
+        Compression::Snappy => "snappy",
+        Compression::Lz4 => "lz4",
+        Compression::Zstd => "zstd",
+    }
+}

@@ -1,0 +1,103 @@
+//! Brokers that are away, go away, or fail. Where they must do so at a given moment it is librdkafka's mock.
+
+use std::time::Duration;
+
+use rdkafka::{
+    mocking::MockCluster,
+    types::{RDKafkaApiKey, RDKafkaRespErr},
+};
+use sluice_broker::{BrokerDriver, ErrorKind, StartAt};
+use sluice_broker_kafka::{Kafka, KafkaOptions};
+use sluice_message::{Message, Topic};
+use tokio::net::TcpListener;
+
+use crate::support::{at, consume, message, open_with, payloads, step, try_consume};
+
+const QUICK: KafkaOptions = KafkaOptions {
+    publish_timeout: Duration::from_secs(2),
+    answer_timeout: Duration::from_secs(2),
+    join_timeout: Duration::from_secs(2),
+    topic_refresh: Duration::from_secs(30),
+    queue_messages: 10,
+    queue_kib: 64,
+    read_ahead_kib: 1024,
+};
+
+/// An address where nobody listens.
+async fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    listener.local_addr().expect("it is bound").to_string()
+}
+
+async fn publish_until_it_works(kafka: &Kafka, topic: &Topic) {
+    step("publish until it works", async { while kafka.publish(topic, message("again")).await.is_err() {} })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_broker_a_driver_opens_and_every_call_is_unreachable() {
+    let servers = nowhere().await;
+    let kafka = open_with(&at(&servers), QUICK);
+    let topic = Topic::from("orders");
+    let published = step("publish", kafka.publish(&topic, message("lost"))).await.err();
+    let group = StartAt::Group { name: "group".into(), from_earliest: true };
+    let joined = try_consume(&kafka, &topic, group).await.err();
+    let consumed = try_consume(&kafka, &topic, StartAt::Latest).await.err();
+    let bounds = step("bounds", kafka.bounds(std::slice::from_ref(&topic))).await.err();
+    for error in [published, joined, consumed, bounds] {
+        let error = error.expect("nothing works without a broker");
+        assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+        assert!(error.retryable());
+        for part in [&*servers, "orders", "refused"] {
+            assert!(error.message.contains(part), "{part} is missing in: {error}");
+        }
+    }
+    step("close", kafka.close()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_the_queue_is_refused_at_once() {
+    let kafka = open_with(&at(&nowhere().await), QUICK);
+    let topic = Topic::from("orders");
+    let large = Message::builder().payload(vec![0; 65 << 10]).build();
+    let error = step("publish", kafka.publish(&topic, large)).await.expect_err("it can never fit");
+    assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
+
+    let many = (0..QUICK.queue_messages + 5).map(|_| kafka.publish(&topic, message("one of many")));
+    let results = step("publish", futures_util::future::join_all(many)).await;
+    let kinds: Vec<_> = results.into_iter().filter_map(|result| Some(result.err()?.kind)).collect();
+    let count = |kind| kinds.iter().filter(|&&found| found == kind).count();
+    assert_eq!((count(ErrorKind::Unreachable), count(ErrorKind::Overloaded)), (10, 5), "{kinds:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn publishing_and_reading_go_on_when_the_broker_comes_back() {
+    let cluster = MockCluster::new(1).expect("a mock cluster");
+    cluster.create_topic("orders", 1, 1).expect("a topic");
+    let kafka = open_with(&at(&cluster.bootstrap_servers()), QUICK);
+    let topic = Topic::from("orders");
+    let mut reader = consume(&kafka, &topic, StartAt::Earliest).await;
+    publish_until_it_works(&kafka, &topic).await;
+    assert_eq!(payloads(&mut reader, 1).await, ["again"]);
+
+    cluster.broker_down(1).expect("it is up");
+    let error = step("publish", kafka.publish(&topic, message("lost"))).await.expect_err("it is away");
+    assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+    cluster.broker_up(1).expect("it is down");
+    publish_until_it_works(&kafka, &topic).await;
+    assert_eq!(payloads(&mut reader, 1).await, ["again"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_failed_for_good_is_replaced() {
+    let cluster = MockCluster::new(1).expect("a mock cluster");
+    cluster.create_topic("orders", 1, 1).expect("a topic");
+    // Fatal to an idempotent producer, as where the rights to be one are given only later.
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+    cluster.request_errors(RDKafkaApiKey::InitProducerId, &[refusal]);
+    let kafka = open_with(&at(&cluster.bootstrap_servers()), QUICK);
+    let topic = Topic::from("orders");
+    let error = step("publish", kafka.publish(&topic, message("lost"))).await.expect_err("it is refused");
+    assert_eq!(error.kind, ErrorKind::Refused, "{error}");
+    publish_until_it_works(&kafka, &topic).await;
+}

@@ -1,0 +1,238 @@
+//! The settings of the process, put together from flags, variables, the config file and defaults.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
+use sluice_api::{Format, Problem, from_value, parse_document};
+use sluice_broker::LogOptions;
+use sluice_broker_kafka::KafkaOptions;
+use sluice_gateway::{GatewayOptions, ListenOptions};
+use sluice_management::{DEFAULT_PASSWORD, Password};
+use sluice_stream::HubOptions;
+
+use crate::cli::{LogFormat, Options};
+
+/// Everything that can be set, with every value decided.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) gateway_listen: Vec<SocketAddr>,
+    pub(crate) management_listen: Vec<SocketAddr>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) api: Vec<PathBuf>,
+    pub(crate) ready_file: Option<PathBuf>,
+    pub(crate) log_level: Option<String>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) admin_password: Password,
+    pub(crate) limits: Limits,
+    pub(crate) embedded_log: EmbeddedLog,
+}
+
+/// The config file. Keys are those of the flags in camel case, and sections for what has no flag.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct File {
+    gateway_listen: Vec<SocketAddr>,
+    management_listen: Vec<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    api: Vec<PathBuf>,
+    ready_file: Option<PathBuf>,
+    log_level: Option<String>,
+    log_format: Option<LogFormat>,
+    admin_password: Option<String>,
+    limits: Limits,
+    embedded_log: EmbeddedLog,
+}
+
+/// Bounds of the process. Those of an API (its largest body) stand in its definition.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Connections at once on all gateway addresses together.
+    pub(crate) max_connections: usize,
+    /// Connections at once on all management addresses together.
+    pub(crate) max_management_connections: usize,
+    /// Milliseconds for a request head to arrive, and for a connection to stay idle.
+    pub(crate) header_timeout_ms: u64,
+    /// Bytes of a request head that are always taken, at least 8192; twice as many are refused.
+    pub(crate) max_header_bytes: usize,
+    /// Milliseconds for a request body to arrive.
+    pub(crate) body_timeout_ms: u64,
+    /// Milliseconds that a publish waits for the broker's acknowledgement before it is answered 503.
+    pub(crate) publish_timeout_ms: u64,
+    /// Milliseconds that a new stream waits for the broker before it is answered 503.
+    pub(crate) open_timeout_ms: u64,
+    /// Milliseconds that a stop waits for what is in flight.
+    pub(crate) drain_timeout_ms: u64,
+    /// Messages kept in memory for each topic set that is listened to, for clients that are behind.
+    pub(crate) ring_messages: usize,
+    /// Bytes kept in memory for each topic set that is listened to.
+    pub(crate) ring_bytes: usize,
+    /// Milliseconds that a topic set is still read after its last client has gone.
+    pub(crate) linger_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let (hub, gateway, listen) =
+            (HubOptions::default(), GatewayOptions::default(), ListenOptions::default());
+        Self {
+            max_connections: listen.max_connections,
+            max_management_connections: 256,
+            header_timeout_ms: milliseconds(listen.header_timeout),
+            max_header_bytes: listen.max_header_bytes,
+            body_timeout_ms: milliseconds(gateway.body_timeout),
+            publish_timeout_ms: milliseconds(KafkaOptions::default().publish_timeout),
+            open_timeout_ms: milliseconds(hub.open_timeout),
+            drain_timeout_ms: milliseconds(gateway.drain_timeout),
+            ring_messages: hub.ring_messages,
+            ring_bytes: hub.ring_bytes,
+            linger_ms: milliseconds(hub.linger),
+        }
+    }
+}
+
+/// The embedded log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct EmbeddedLog {
+    /// Hours after which a message may be dropped.
+    pub(crate) retention_hours: u64,
+    /// Bytes of a topic beyond which its oldest messages are dropped.
+    pub(crate) retention_bytes: u64,
+    /// Topics at the most.
+    pub(crate) max_topics: usize,
+    /// Bytes of one message at the most.
+    pub(crate) max_message_bytes: usize,
+}
+
+impl Default for EmbeddedLog {
+    fn default() -> Self {
+        let log = LogOptions::default();
+        Self {
+            retention_hours: log.retention_age.as_secs() / 3600,
+            retention_bytes: log.retention_bytes,
+            max_topics: log.max_topics,
+            max_message_bytes: log.max_message_bytes,
+        }
+    }
+}
+
+impl Config {
+    /// Decides every setting. All faults are told at once, each with the key, flag or variable concerned.
+    pub(crate) fn load(options: Options) -> Result<Self, Vec<String>> {
+        let file = match &options.config {
+            Some(path) => {
+                File::read(path).map_err(|problem| vec![format!("{}: {problem}", path.display())])?
+            }
+            None => File::default(),
+        };
+        let password = std::env::var("SLUICE_ADMIN_PASSWORD").ok().or(file.admin_password);
+        let password = Password::parse(password.as_deref().unwrap_or(DEFAULT_PASSWORD))
+            .map_err(|problem| vec![format!("SLUICE_ADMIN_PASSWORD (adminPassword): {problem}")])?;
+        let config = Self {
+            gateway_listen: first(options.gateway_listen, file.gateway_listen, ([127, 0, 0, 1], 8082)),
+            management_listen: first(
+                options.management_listen,
+                file.management_listen,
+                ([127, 0, 0, 1], 8083),
+            ),
+            data_dir: options.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("sluice-data")),
+            api: if options.api.is_empty() { file.api } else { options.api },
+            ready_file: options.ready_file.or(file.ready_file),
+            log_level: options.log_level.or(file.log_level),
+            log_format: options.log_format.or(file.log_format).unwrap_or_default(),
+            admin_password: password,
+            limits: file.limits,
+            embedded_log: file.embedded_log,
+        };
+        let faults = config.faults();
+        if faults.is_empty() { Ok(config) } else { Err(faults) }
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let public = self.management_listen.iter().find(|address| !address.ip().is_loopback());
+        if let Some(address) = public.filter(|_| self.admin_password.is_default()) {
+            faults.push(format!(
+                "The management address {address} can be reached from other machines, but the password of \
+                 'admin' is still the default. Set SLUICE_ADMIN_PASSWORD (or adminPassword in the config file), \
+                 or listen on a loopback address only."
+            ));
+        }
+        let limits = &self.limits;
+        for (key, value, least) in [
+            ("limits.maxConnections", limits.max_connections as u64, 1),
+            ("limits.maxManagementConnections", limits.max_management_connections as u64, 1),
+            ("limits.headerTimeoutMs", limits.header_timeout_ms, 1),
+            ("limits.maxHeaderBytes", limits.max_header_bytes as u64, 8192),
+            ("limits.bodyTimeoutMs", limits.body_timeout_ms, 1),
+            ("limits.publishTimeoutMs", limits.publish_timeout_ms, 1),
+            ("limits.openTimeoutMs", limits.open_timeout_ms, 1),
+            ("limits.ringMessages", limits.ring_messages as u64, 1),
+            ("limits.ringBytes", limits.ring_bytes as u64, 1024),
+            ("embeddedLog.retentionHours", self.embedded_log.retention_hours, 1),
+            ("embeddedLog.retentionBytes", self.embedded_log.retention_bytes, 1 << 20),
+            ("embeddedLog.maxTopics", self.embedded_log.max_topics as u64, 1),
+            ("embeddedLog.maxMessageBytes", self.embedded_log.max_message_bytes as u64, 1),
+        ] {
+            if value < least {
+                faults.push(format!("{key}: must be at least {least}."));
+            }
+        }
+        faults
+    }
+
+    pub(crate) fn gateway_options(&self) -> GatewayOptions {
+        let limits = &self.limits;
+        GatewayOptions {
+            hub: HubOptions {
+                ring_messages: limits.ring_messages,
+                ring_bytes: limits.ring_bytes,
+                linger: Duration::from_millis(limits.linger_ms),
+                open_timeout: Duration::from_millis(limits.open_timeout_ms),
+            },
+            body_timeout: Duration::from_millis(limits.body_timeout_ms),
+            drain_timeout: self.drain_timeout(),
+        }
+    }
+
+    pub(crate) fn listen_options(&self, max_connections: usize) -> ListenOptions {
+        ListenOptions {
+            max_connections,
+            header_timeout: Duration::from_millis(self.limits.header_timeout_ms),
+            max_header_bytes: self.limits.max_header_bytes,
+        }
+    }
+
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.limits.drain_timeout_ms)
+    }
+}
+
+impl File {
+    fn read(path: &std::path::Path) -> Result<Self, Problem> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Problem::new("", "config.unreadable", format!("The file cannot be read: {error}."))
+        })?;
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let json = path.extension().is_some_and(|extension| extension == "json");
+        from_value(parse_document(&text, if json { Format::Json } else { Format::Yaml })?)
+    }
+}
+
+/// The addresses of the first source that names any.
+fn first(options: Vec<SocketAddr>, file: Vec<SocketAddr>, default: ([u8; 4], u16)) -> Vec<SocketAddr> {
+    if !options.is_empty() {
+        options
+    } else if !file.is_empty() {
+        file
+    } else {
+        vec![SocketAddr::from(default)]
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

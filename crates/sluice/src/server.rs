@@ -1,0 +1,181 @@
+//! One run of the gateway: start in the right order, say so, wait for a signal, drain.
+
+use std::{
+    fs,
+    io::Write,
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use sluice_gateway::{Gateway, Listeners};
+use sluice_management::{Auth, Registry};
+use sluice_store::Store;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tower::ServiceExt;
+use tracing::{info, warn};
+
+use crate::{api_files::ApiFiles, brokers::Brokers, config::Config, dev, ready_file::ReadyFile};
+
+/// How the process was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// With examples and a welcome on the terminal.
+    Dev,
+    /// For work.
+    Run,
+}
+
+/// Runs until SIGTERM or SIGINT; an error says why it could not start.
+pub(crate) async fn run(mode: Mode, config: Config) -> Result<(), String> {
+    let started = Instant::now();
+    let mut stop = Signals::new()?;
+    let server = Server::start(mode, &config).await?;
+    server.announce(mode, &config, started.elapsed());
+
+    let signal = stop.next().await;
+    info!(signal, "Stopping: streams are told, requests in flight finish.");
+    tokio::select! {
+        () = server.drain(config.drain_timeout()) => info!("Stopped."),
+        signal = stop.next() => warn!(signal, "Stopped at once, at the second signal."),
+    }
+    Ok(())
+}
+
+/// Everything that runs.
+struct Server {
+    gateway: Gateway,
+    traffic: Listeners,
+    administration: Listeners,
+    gateway_addresses: Vec<SocketAddr>,
+    management_addresses: Vec<SocketAddr>,
+    ready_file: Option<ReadyFile>,
+    /// Keeps other processes out of the data directory.
+    _lock: fs::File,
+}
+
+impl Server {
+    async fn start(mode: Mode, config: &Config) -> Result<Self, String> {
+        if let Some(path) = &config.ready_file {
+            ReadyFile::clear(path).map_err(|error| format!("{}: {error}.", path.display()))?;
+        }
+        // Addresses first: whether they can be had is known at once, and nothing was touched if not.
+        let (gateway_sockets, gateway_addresses) = bind(&config.gateway_listen, "--gateway-listen").await?;
+        let (management_sockets, management_addresses) =
+            bind(&config.management_listen, "--management-listen").await?;
+        let lock = lock_data_dir(&config.data_dir)?;
+
+        let gateway = Gateway::new(config.gateway_options(), Box::new(Brokers::new(config)));
+        let store = Store::open(&config.data_dir).await.map_err(|error| error.to_string())?;
+        let registry = Registry::open(store, gateway.clone()).await.map_err(|error| error.to_string())?;
+        let built_in = if mode == Mode::Dev { dev::examples()? } else { Vec::new() };
+        let mut files = ApiFiles::new(config.api.clone(), built_in)?;
+        files.deploy(&registry).await;
+
+        let traffic = Listeners::new(config.listen_options(config.limits.max_connections));
+        for socket in gateway_sockets {
+            let gateway = gateway.clone();
+            traffic.serve(socket, move |request, client| {
+                let gateway = gateway.clone();
+                async move { gateway.serve(request, client).await }
+            });
+        }
+        let administration = Listeners::new(config.listen_options(config.limits.max_management_connections));
+        let router = sluice_management::router(registry.clone(), Auth::new(config.admin_password.clone()));
+        for socket in management_sockets {
+            let router = router.clone();
+            administration.serve(socket, move |request, _| router.clone().oneshot(request));
+        }
+        tokio::spawn(files.watch(registry));
+
+        let write_ready_file = |path| ReadyFile::write(path, &gateway_addresses, &management_addresses);
+        let ready_file = config.ready_file.as_deref().map(write_ready_file).transpose();
+        let ready_file = ready_file.map_err(|error| format!("The ready file cannot be written: {error}."))?;
+        Ok(Self {
+            gateway,
+            traffic,
+            administration,
+            gateway_addresses,
+            management_addresses,
+            ready_file,
+            _lock: lock,
+        })
+    }
+
+    /// Tells the log, and with `dev` a person, what runs.
+    fn announce(&self, mode: Mode, config: &Config, took: Duration) {
+        let (gateway, management) = (&self.gateway_addresses, &self.management_addresses);
+        info!(?gateway, ?management, took_ms = took.as_millis(), "Ready.");
+        if mode == Mode::Dev {
+            let default_password = config.admin_password.is_default();
+            let welcome = dev::welcome(gateway, management, &config.data_dir, default_password, took);
+            // Who has closed the terminal does not want to read it.
+            let _written = std::io::stdout().write_all(welcome.as_bytes());
+        }
+    }
+
+    /// Lets streams say goodbye and requests finish, all at the same time, each within the timeout.
+    async fn drain(self, timeout: Duration) {
+        drop(self.ready_file);
+        let (done, _, ()) = tokio::join!(
+            self.traffic.shut_down(timeout),
+            self.administration.shut_down(timeout),
+            self.gateway.shut_down()
+        );
+        if !done {
+            warn!("Connections were still open after the drain timeout and are cut off.");
+        }
+    }
+}
+
+/// Binds every address. The addresses really bound come back in the same order.
+async fn bind(wanted: &[SocketAddr], flag: &str) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), String> {
+    let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
+    for address in wanted {
+        let (socket, bound) = Listeners::bind(*address).await.map_err(|error| {
+            format!("{flag} {address}: {error}. Choose another address, or stop what listens there.")
+        })?;
+        sockets.push(socket);
+        addresses.push(bound);
+    }
+    Ok((sockets, addresses))
+}
+
+/// Makes the data directory and takes it for this process alone. The lock goes with the process, however
+/// that ends.
+fn lock_data_dir(path: &Path) -> Result<fs::File, String> {
+    let fault = |reason: String| format!("The data directory {}: {reason}.", path.display());
+    fs::create_dir_all(path).map_err(|error| fault(format!("cannot be made: {error}")))?;
+    let file =
+        fs::File::create(path.join("lock")).map_err(|error| fault(format!("cannot be written: {error}")))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(fault("is in use by another process; choose another with --data-dir".to_owned()))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(fault(format!("cannot be locked: {error}"))),
+    }
+}
+
+/// The signals that ask for an end.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, String> {
+        let listen = |kind| signal(kind).map_err(|error| format!("Signals cannot be received: {error}."));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

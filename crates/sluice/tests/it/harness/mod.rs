@@ -1,0 +1,34 @@
+//! What the tests share: a gateway process, an SSE client, definitions, Kafka.
+
+mod definitions;
+mod gateway;
+mod kafka;
+mod sse;
+
+pub(crate) use definitions::{gravitee_api, kafka_broker, log_broker, native_api, plan};
+pub(crate) use gateway::{Gateway, Starting};
+pub(crate) use kafka::{kafka, kafka_topic};
+pub(crate) use sse::{Event, Sse};
+
+use std::{future::Future, time::Duration};
+
+/// How long anything may take before a test says that it hangs. Nothing waits this long when all is well.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Awaits `future`, or fails naming what was waited for.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("still waiting for {what} after {PATIENCE:?}"),
+    }
+}
+
+/// Repeats `check` until it is true.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
+    within(what, async {
+        while !check().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}

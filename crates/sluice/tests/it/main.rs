@@ -1,0 +1,22 @@
+//! The real binary from outside: started as a process, spoken to over its ports, stopped by signals.
+//!
+//! Tests that need Apache Kafka find it by SLUICE_TEST_KAFKA, which `cargo xtask test` sets; without it they
+//! fail and say so.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
+
+mod harness;
+
+mod api_files;
+mod bad_input;
+mod command_line;
+mod dev;
+mod durability;
+mod kafka;
+mod management;
+mod sse;

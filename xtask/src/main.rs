@@ -1,0 +1,81 @@
+//! The build tool: `cargo xtask COMMAND`. One module per command, and one per thing that commands share.
+//!
+//! It knows how to fetch, start and stop what tests need; nothing of it is part of the product. It needs no
+//! crate besides the standard library, so that `cargo xtask` itself is there within seconds.
+
+mod bench;
+mod broker;
+mod certificates;
+mod check;
+mod debian;
+mod kafka;
+mod kafka_jars;
+mod run;
+mod supervised;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+The build tool of Sluice.
+
+  cargo xtask test [-- ARGUMENTS]
+      Fetches and starts a real Apache Kafka, runs `cargo test --workspace` (or `cargo test ARGUMENTS`, for
+      example `-- -p sluice-broker-kafka`) with the variables below set, and stops Kafka in every case. The
+      exit code is that of the tests. Where SLUICE_TEST_KAFKA is set already, that broker serves the tests
+      without encryption and credentials; one is started for the secured listeners all the same.
+
+  cargo xtask broker kafka [--port PORT]
+      Starts the same Kafka for work by hand, on 127.0.0.1, prints the variables to export, and runs until
+      Ctrl-C. PORT is that of the listener without encryption and credentials; any free one by default.
+
+  cargo xtask check
+      Formatting and lints: `cargo fmt --check` and `cargo clippy` with warnings as errors.
+
+  cargo xtask bench quick
+      Builds the gateway as it is shipped and prints start-up time, idle memory, and what POST does on the
+      embedded log and on Kafka. Takes some three minutes; wants a machine that does nothing else.
+
+  cargo xtask help
+      This text.
+
+What is missing on the machine (curl, maven, a Java runtime, openssl) is installed with apt-get, as root or through
+sudo. Kafka's jars come through Maven, are checked against xtask/kafka/sha256sums and kept under
+target/brokers.
+
+Variables that tests get:
+  SLUICE_TEST_KAFKA             host:port, neither encryption nor credentials
+  SLUICE_TEST_KAFKA_SASL        host:port, credentials (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512)
+  SLUICE_TEST_KAFKA_SSL         host:port, TLS
+  SLUICE_TEST_KAFKA_SASL_SSL    host:port, TLS and credentials
+  SLUICE_TEST_KAFKA_MTLS        host:port, TLS with a certificate of the client
+  SLUICE_TEST_KAFKA_USER        the user name for the SASL listeners
+  SLUICE_TEST_KAFKA_PASSWORD    its password, and that of the PKCS#12 file
+  SLUICE_TEST_KAFKA_CA          PEM file of the authority that signed the certificates
+  SLUICE_TEST_KAFKA_CLIENT_PEM  PEM file of the client's certificate and key
+  SLUICE_TEST_KAFKA_CLIENT_P12  the same as PKCS#12
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match &*arguments {
+        ["test"] => test::run(&[]),
+        ["test", "--", rest @ ..] => test::run(rest),
+        ["broker", "kafka"] => broker::run(None),
+        ["broker", "kafka", "--port", port] => {
+            broker::parse_port(port).and_then(|port| broker::run(Some(port)))
+        }
+        ["check"] => check::run(),
+        ["bench", "quick"] => bench::quick(),
+        [] | ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => Err(format!("There is no command '{}'.\n\n{HELP}", other.join(" "))),
+    };
+    result.unwrap_or_else(|message| {
+        eprintln!("error: {message}");
+        ExitCode::FAILURE
+    })
+}
