@@ -1,10 +1,6 @@
 //! From an event API's settings to librdkafka's.
 
-use std::{
-    fs::File,
-    hash::{Hash, Hasher},
-    time::Duration,
-};
+use std::{fs::File, time::Duration};
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 use sluice_api::{Compression, KafkaConfig, KafkaSecurity, KeyStore, StoreType, Tls, TrustStore};

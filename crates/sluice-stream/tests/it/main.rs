@@ -1,5 +1,11 @@
 //! Hubs over the embedded log, with a wrapper that breaks what a real broker only breaks now and then.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 mod flaky;
 
