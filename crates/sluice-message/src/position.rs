@@ -85,6 +85,14 @@ impl Position {
         self.last(&place.topic, place.partition).is_some_and(|last| last >= place.offset)
     }
 
+    /// Sets a partition as if everything before `next`, and nothing else, had been delivered.
+    pub fn set_next(&mut self, topic: &Topic, partition: Partition, next: Offset) {
+        match next.0.checked_sub(1) {
+            Some(last) => drop(self.0.insert((topic.clone(), partition), Offset(last))),
+            None => self.forget(topic, partition),
+        }
+    }
+
     /// Takes a partition out, as if nothing of it had been delivered.
     pub fn forget(&mut self, topic: &Topic, partition: Partition) {
         self.0.remove(&(topic.clone(), partition));
@@ -101,12 +109,16 @@ impl Position {
     }
 }
 
+impl<'a> Extend<&'a Place> for Position {
+    fn extend<I: IntoIterator<Item = &'a Place>>(&mut self, places: I) {
+        places.into_iter().for_each(|place| self.advance(place));
+    }
+}
+
 impl<'a> FromIterator<&'a Place> for Position {
     fn from_iter<I: IntoIterator<Item = &'a Place>>(places: I) -> Self {
         let mut position = Self::new();
-        for place in places {
-            position.advance(place);
-        }
+        position.extend(places);
         position
     }
 }

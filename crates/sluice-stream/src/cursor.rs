@@ -4,15 +4,27 @@
 //! those through a reader of its own that ends by itself, then goes on in the ring; messages that stand in
 //! both are handed out once.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    pin::Pin,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
-use sluice_broker::{BatchLimit, BrokerDriver, ConsumeSpec, Consumer, DriverError, StartAt, StopAt};
+use futures_util::future::BoxFuture;
+use sluice_broker::{
+    BatchLimit, Bounds, BrokerDriver, ConsumeSpec, Consumer, DriverError, ErrorKind, StartAt, StopAt,
+};
 use sluice_message::{Message, Position, Topic};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Sleep, sleep},
+};
+use tracing::debug;
 
 use crate::{
     StreamMetrics,
-    hub::{Membership, Phase, Progress},
+    hub::{BACKOFF, Membership, Phase, Progress, names},
+    lost::move_to_what_is_left,
     metrics::Held,
 };
 
@@ -41,10 +53,7 @@ pub enum Step {
 }
 
 /// One client's place among the messages of its topics.
-pub struct Cursor {
-    source: Source,
-    metrics: Arc<StreamMetrics>,
-}
+pub struct Cursor(Source);
 
 enum Source {
     /// In the ring of a hub.
@@ -65,9 +74,26 @@ struct InRing {
 }
 
 struct CatchUp {
-    reading: Reading,
+    work: Work,
+    /// What was handed out so far.
     seen: Position,
+    /// Where to go on when everything before it was handed out.
     ring: InRing,
+    backoff: Duration,
+    metrics: Arc<StreamMetrics>,
+}
+
+/// What a client that catches up is waiting for. Kept between calls, so that a call that is dropped, as each
+/// heartbeat drops one, does not begin anything anew.
+enum Work {
+    /// The reader to be opened.
+    Opening(BoxFuture<'static, Result<Box<dyn Consumer>, DriverError>>),
+    /// The reader to hand out messages.
+    Reading(Reading),
+    /// The broker to say what it still has.
+    Locating(BoxFuture<'static, Result<Bounds, DriverError>>),
+    /// The time until the next try.
+    Pausing(Pin<Box<Sleep>>),
 }
 
 /// A reader of this client alone, counted while it lives.
@@ -83,21 +109,20 @@ impl std::fmt::Debug for Cursor {
 }
 
 impl Cursor {
-    pub(crate) async fn of_hub(
+    pub(crate) fn of_hub(
         member: Membership,
         progress: watch::Receiver<Progress>,
         begin: Begin,
         metrics: &Arc<StreamMetrics>,
-    ) -> Result<Self, DriverError> {
+    ) -> Self {
         let next = progress.borrow().next;
         let ring = InRing { member, progress, next, seen: Position::new() };
         let replay = ring.member.0.driver.capabilities().replay;
-        let source = if begin == Begin::Earliest && replay {
-            Source::CatchUp(CatchUp::begin(ring, Position::new(), metrics).await?)
+        Self(if begin == Begin::Earliest && replay {
+            Source::CatchUp(CatchUp::new(ring, metrics))
         } else {
             Source::Ring(ring)
-        };
-        Ok(Self { source, metrics: Arc::clone(metrics) })
+        })
     }
 
     pub(crate) async fn alone(
@@ -107,16 +132,15 @@ impl Cursor {
     ) -> Result<Self, DriverError> {
         let (topics, start) = (topics.to_vec(), StartAt::Earliest);
         let consumer = driver.consume(ConsumeSpec { topics, start, stop: StopAt::Never }).await?;
-        let source = Source::Alone(Reading::new(consumer, metrics));
-        Ok(Self { source, metrics: Arc::clone(metrics) })
+        Ok(Self(Source::Alone(Reading::new(consumer, metrics))))
     }
 
     /// Waits for the next messages and puts them into `batch`, which is emptied first. Cancel-safe: a
-    /// dropped call loses no message. An error that may be retried is retried within.
+    /// dropped call loses no message. An error ends the stream; those that pass are retried within.
     pub async fn next(&mut self, batch: &mut Vec<Message>) -> Result<Step, DriverError> {
         batch.clear();
         loop {
-            let ring = match &mut self.source {
+            let ring = match &mut self.0 {
                 Source::Ring(ring) => {
                     let step = ring.next(batch).await?;
                     // A batch that held nothing new is no step for the client.
@@ -129,18 +153,16 @@ impl Cursor {
                     reading.consumer.fetch(batch, BATCH).await?;
                     return Ok(if batch.is_empty() { Step::Ended } else { Step::Messages });
                 }
-                Source::CatchUp(catch_up) => {
-                    if catch_up.next(batch).await? {
-                        return Ok(Step::Messages);
-                    }
-                    if catch_up.ring.was_overtaken() {
-                        catch_up.restart(&self.metrics).await?;
+                Source::CatchUp(catch_up) => match catch_up.next(batch).await? {
+                    Step::Ended if catch_up.ring.was_overtaken() => {
+                        catch_up.open();
                         continue;
                     }
-                    catch_up.enter_ring()
-                }
+                    Step::Ended => catch_up.enter_ring(),
+                    step => return Ok(step),
+                },
             };
-            self.source = Source::Ring(ring);
+            self.0 = Source::Ring(ring);
         }
     }
 }
@@ -192,44 +214,83 @@ impl InRing {
 }
 
 impl CatchUp {
-    /// Begins to read behind `seen`. The ring's number is taken before the reader fixes its end, so that
-    /// every message is before that end or in the ring, or both.
-    async fn begin(
-        mut ring: InRing,
-        seen: Position,
-        metrics: &Arc<StreamMetrics>,
-    ) -> Result<Self, DriverError> {
-        ring.next = ring.progress.borrow_and_update().next;
-        let reading = Self::open(&ring, &seen, metrics).await?;
-        Ok(Self { reading, seen, ring })
+    fn new(ring: InRing, metrics: &Arc<StreamMetrics>) -> Self {
+        let (work, metrics) = (Work::Pausing(Box::pin(sleep(Duration::ZERO))), Arc::clone(metrics));
+        let mut catch_up = Self { work, seen: Position::new(), ring, backoff: BACKOFF.0, metrics };
+        catch_up.open();
+        catch_up
     }
 
-    async fn open(
-        ring: &InRing,
-        seen: &Position,
-        metrics: &Arc<StreamMetrics>,
-    ) -> Result<Reading, DriverError> {
-        let hub = &ring.member.0;
-        let start = if seen.is_empty() { StartAt::Earliest } else { StartAt::After(seen.clone()) };
+    /// Begins to read behind what was seen. The ring's number is taken before the reader fixes its end, so
+    /// that every message is before that end or in the ring, or both.
+    fn open(&mut self) {
+        self.ring.next = self.ring.progress.borrow_and_update().next;
+        let hub = &self.ring.member.0;
+        let start = if self.seen.is_empty() { StartAt::Earliest } else { StartAt::After(self.seen.clone()) };
         let spec = ConsumeSpec { topics: hub.topics.clone(), start, stop: StopAt::End };
-        Ok(Reading::new(hub.driver.consume(spec).await?, metrics))
+        let driver = Arc::clone(&hub.driver);
+        self.work = Work::Opening(Box::pin(async move { driver.consume(spec).await }));
     }
 
-    /// Reads on, because the ring has moved past the place where this client was to enter it.
-    async fn restart(&mut self, metrics: &Arc<StreamMetrics>) -> Result<(), DriverError> {
-        let next = self.ring.progress.borrow_and_update().next;
-        self.reading = Self::open(&self.ring, &self.seen, metrics).await?;
-        self.ring.next = next;
+    /// The next batch, or how many messages the broker has lost meanwhile; ended when everything before
+    /// the ring was handed out.
+    async fn next(&mut self, batch: &mut Vec<Message>) -> Result<Step, DriverError> {
+        loop {
+            let failed = match &mut self.work {
+                Work::Opening(opening) => match opening.await {
+                    Ok(consumer) => {
+                        self.work = Work::Reading(Reading::new(consumer, &self.metrics));
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Work::Reading(reading) => match reading.consumer.fetch(batch, BATCH).await {
+                    Ok(()) => {
+                        self.backoff = BACKOFF.0;
+                        self.seen.extend(batch.iter().filter_map(Message::place));
+                        return Ok(if batch.is_empty() { Step::Ended } else { Step::Messages });
+                    }
+                    Err(error) => error,
+                },
+                Work::Locating(locating) => match locating.await {
+                    Ok(bounds) => {
+                        let missing = move_to_what_is_left(&mut self.seen, &bounds);
+                        self.pause();
+                        if missing > 0 {
+                            return Ok(Step::Skipped(missing));
+                        }
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Work::Pausing(pause) => {
+                    pause.await;
+                    self.open();
+                    continue;
+                }
+            };
+            self.recover(failed)?;
+        }
+    }
+
+    /// What to wait for after an error; the error itself where waiting does not help.
+    fn recover(&mut self, error: DriverError) -> Result<(), DriverError> {
+        let hub = &self.ring.member.0;
+        if error.kind == ErrorKind::PositionLost {
+            let (driver, topics) = (Arc::clone(&hub.driver), hub.topics.clone());
+            self.work = Work::Locating(Box::pin(async move { driver.bounds(&topics).await }));
+        } else if error.retryable() {
+            debug!(topics = %names(&hub.topics), %error, "Reading older messages failed; trying again.");
+            self.pause();
+        } else {
+            return Err(error);
+        }
         Ok(())
     }
 
-    /// The next batch; false when everything before the ring was handed out.
-    async fn next(&mut self, batch: &mut Vec<Message>) -> Result<bool, DriverError> {
-        self.reading.consumer.fetch(batch, BATCH).await?;
-        for place in batch.iter().filter_map(Message::place) {
-            self.seen.advance(place);
-        }
-        Ok(!batch.is_empty())
+    fn pause(&mut self) {
+        self.work = Work::Pausing(Box::pin(sleep(self.backoff)));
+        self.backoff = (self.backoff * 2).min(BACKOFF.1);
     }
 
     fn enter_ring(&mut self) -> InRing {

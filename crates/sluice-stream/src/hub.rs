@@ -15,12 +15,13 @@ use std::{
 use sluice_broker::{
     BatchLimit, BrokerDriver, ConsumeSpec, Consumer, DriverError, ErrorKind, StartAt, StopAt,
 };
-use sluice_message::{Message, Offset, Place, Position, Topic};
+use sluice_message::{Message, Position, Topic};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::{
     Begin, Cursor,
+    lost::move_to_what_is_left,
     metrics::{Held, StreamMetrics},
     ring::Ring,
 };
@@ -53,7 +54,7 @@ impl Default for HubOptions {
 const FETCH: BatchLimit = BatchLimit { messages: 1024, bytes: 1 << 20 };
 
 /// The shortest and longest wait between two tries to open or read a broker that fails.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
 /// All hubs of a gateway.
 #[derive(Debug)]
@@ -161,7 +162,7 @@ impl Hubs {
             Err(_) => member.0.progress.borrow().phase.clone(),
         };
         match phase {
-            Phase::Live | Phase::Ended => Cursor::of_hub(member, progress, begin, &self.metrics).await,
+            Phase::Live | Phase::Ended => Ok(Cursor::of_hub(member, progress, begin, &self.metrics)),
             Phase::Failed(error) | Phase::Opening(Some(error)) => Err(error),
             Phase::Opening(None) => Err(DriverError::new(
                 ErrorKind::Unreachable,
@@ -280,14 +281,14 @@ impl Reader<'_> {
                 Err(error) => error,
             };
             if error.kind == ErrorKind::PositionLost {
-                self.lose_position(&error);
+                self.lose_position(&error).await;
             } else if error.retryable() {
                 self.report(&error);
-                tokio::time::sleep(self.backoff).await;
-                self.backoff = (self.backoff * 2).min(BACKOFF.1);
             } else {
                 return Phase::Failed(error);
             }
+            tokio::time::sleep(self.backoff).await;
+            self.backoff = (self.backoff * 2).min(BACKOFF.1);
         }
     }
 
@@ -301,13 +302,10 @@ impl Reader<'_> {
         } else {
             // The end is fixed as a position, so that a reconnect continues there and not at a later end.
             let bounds = driver.bounds(topics).await?;
-            let ends = bounds.into_iter().filter(|(_, offsets)| offsets.end > Offset(0));
-            let last = ends.map(|((topic, partition), offsets)| Place {
-                topic,
-                partition,
-                offset: Offset(offsets.end.0 - 1),
-            });
-            let position = last.collect::<Vec<_>>().iter().collect::<Position>();
+            let mut position = Position::new();
+            for ((topic, partition), offsets) in &bounds {
+                position.set_next(topic, *partition, offsets.end);
+            }
             StartAt::After(self.position.insert(position).clone())
         };
         driver.consume(ConsumeSpec { topics: topics.clone(), start, stop: StopAt::Never }).await
@@ -323,23 +321,26 @@ impl Reader<'_> {
             }
             self.backoff = BACKOFF.0;
             self.metrics.messages_read.inc_by(batch.len() as u64);
-            let position = self.position.get_or_insert_default();
-            for place in batch.iter().filter_map(Message::place) {
-                position.advance(place);
-            }
+            self.position.get_or_insert_default().extend(batch.iter().filter_map(Message::place));
             self.hub.append(&mut batch);
         }
     }
 
-    fn lose_position(&mut self, error: &DriverError) {
-        warn!(
-            topics = %names(&self.hub.topics), %error,
-            "The broker no longer has messages that were not read yet; clients are told of the gap."
-        );
-        self.metrics.positions_lost.inc();
-        // An empty position starts at the first message that is left.
-        self.position = Some(Position::new());
-        self.hub.change(Ring::mark_gap);
+    /// Goes on behind what the broker has lost, and lets every client hear of it.
+    async fn lose_position(&mut self, error: &DriverError) {
+        let bounds = match self.hub.driver.bounds(&self.hub.topics).await {
+            Ok(bounds) => bounds,
+            Err(error) => return self.report(&error),
+        };
+        let missing = move_to_what_is_left(self.position.get_or_insert_default(), &bounds);
+        if missing > 0 {
+            warn!(
+                topics = %names(&self.hub.topics), missing, %error,
+                "The broker no longer has messages that were not read yet; clients are told of the gap."
+            );
+            self.metrics.positions_lost.inc();
+            self.hub.change(|ring| ring.mark_gap(missing));
+        }
     }
 
     fn report(&self, error: &DriverError) {

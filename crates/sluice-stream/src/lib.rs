@@ -9,6 +9,7 @@
 
 mod cursor;
 mod hub;
+mod lost;
 mod metrics;
 mod ring;
 

@@ -1,13 +1,19 @@
 //! The embedded log with faults on demand.
 
-use std::{collections::VecDeque, sync::Mutex};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use futures_util::future::BoxFuture;
 use sluice_broker::{
     BatchLimit, Bounds, BrokerDriver, Capabilities, ConsumeSpec, Consumer, DriverError, ErrorKind, Log,
-    Receipt,
+    Receipt, StartAt,
 };
-use sluice_message::{Message, Position, Topic};
+use sluice_message::{Message, Offset, Partition, Position, Topic};
 
 /// A fault that happens once.
 #[derive(Debug, Clone, Copy)]
@@ -20,12 +26,24 @@ pub(crate) enum Fault {
 
 pub(crate) struct Flaky {
     log: Log,
-    faults: std::sync::Arc<Mutex<VecDeque<Fault>>>,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
+    /// What the broker says to have dropped: everything before this offset.
+    dropped_before: AtomicU64,
 }
 
 impl Flaky {
     pub(crate) fn new(log: Log) -> Self {
-        Self { log, faults: std::sync::Arc::default() }
+        Self { log, faults: Arc::default(), dropped_before: AtomicU64::new(0) }
+    }
+
+    /// Drops everything before this offset, as retention does: readers there are told that it is lost.
+    pub(crate) fn drop_before(&self, offset: u64) {
+        self.dropped_before.store(offset, Ordering::SeqCst);
+        self.break_next(Fault::Fetch(ErrorKind::PositionLost));
+    }
+
+    fn dropped_before(&self) -> Offset {
+        Offset(self.dropped_before.load(Ordering::SeqCst))
     }
 
     pub(crate) fn break_next(&self, fault: Fault) {
@@ -62,14 +80,29 @@ impl BrokerDriver for Flaky {
             if let Some(error) = broken {
                 return Err(error);
             }
+            let dropped = self.dropped_before();
+            if let StartAt::After(position) = &spec.start
+                && spec
+                    .topics
+                    .iter()
+                    .any(|topic| position.last(topic, Partition(0)).map_or(Offset(0), Offset::next) < dropped)
+            {
+                return Err(DriverError::new(ErrorKind::PositionLost, "Dropped on purpose."));
+            }
             let inner = self.log.consume(spec).await?;
-            let faults = std::sync::Arc::clone(&self.faults);
+            let faults = Arc::clone(&self.faults);
             Ok(Box::new(FlakyConsumer { inner, faults }) as Box<dyn Consumer>)
         })
     }
 
     fn bounds<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Bounds, DriverError>> {
-        self.log.bounds(topics)
+        Box::pin(async move {
+            let mut bounds = self.log.bounds(topics).await?;
+            for kept in bounds.values_mut() {
+                kept.start = kept.start.max(self.dropped_before());
+            }
+            Ok(bounds)
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -79,7 +112,7 @@ impl BrokerDriver for Flaky {
 
 struct FlakyConsumer {
     inner: Box<dyn Consumer>,
-    faults: std::sync::Arc<Mutex<VecDeque<Fault>>>,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
 }
 
 impl Consumer for FlakyConsumer {

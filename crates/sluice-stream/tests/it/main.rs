@@ -101,24 +101,66 @@ async fn what_is_published_while_the_connection_is_away_is_not_passed_over() {
 #[tokio::test]
 async fn messages_that_the_broker_has_lost_are_a_gap_that_every_client_hears_of() {
     let bench = Bench::new(HubOptions::default());
+    bench.publish(0..1).await;
     let mut one = bench.join(Begin::Latest).await;
     let mut two = bench.join(Begin::Latest).await;
-    bench.flaky.break_next(Fault::Fetch(ErrorKind::PositionLost));
-    bench.publish(0..3).await;
+    bench.flaky.drop_before(3);
+    bench.publish(1..4).await;
     for cursor in [&mut one, &mut two] {
-        let mut batch = Vec::new();
-        let mut gaps = 0;
-        let mut last = None;
-        while last != Some(2) {
-            match within(cursor.next(&mut batch)).await.unwrap() {
-                Step::Skipped(_) => gaps += 1,
-                Step::Messages => last = batch.last().map(number),
-                Step::Ended => panic!("the stream has ended"),
-            }
-        }
-        assert_eq!(gaps, 1);
+        assert_eq!(read(cursor, 3).await, (vec![3], 2), "two are missing, and nothing comes twice");
     }
     assert_eq!(bench.metrics.positions_lost.get(), 1);
+}
+
+#[tokio::test]
+async fn a_broker_that_takes_a_loss_back_causes_no_gap_and_no_repetition() {
+    let bench = Bench::new(HubOptions::default());
+    let mut cursor = bench.join(Begin::Latest).await;
+    bench.publish(0..3).await;
+    assert_eq!(read(&mut cursor, 3).await, (vec![0, 1, 2], 0));
+    bench.flaky.break_next(Fault::Fetch(ErrorKind::PositionLost));
+    bench.publish(3..6).await;
+    assert_eq!(read(&mut cursor, 3).await, (vec![3, 4, 5], 0));
+}
+
+#[tokio::test]
+async fn a_client_that_catches_up_survives_broken_connections_and_dropped_messages() {
+    let bench = Bench::new(HubOptions::default());
+    bench.publish(0..300).await;
+    let mut cursor = bench.join(Begin::Earliest).await;
+    bench.flaky.break_next(Fault::Consume(ErrorKind::Unreachable));
+    bench.flaky.break_next(Fault::Fetch(ErrorKind::Unreachable));
+    let (mut seen, _) = read(&mut cursor, 1).await;
+    let come_to = u64::from(*seen.last().unwrap()) + 1;
+    bench.flaky.drop_before(come_to + 50);
+    let (rest, skipped) = read(&mut cursor, 300 - come_to).await;
+    seen.extend(rest);
+    assert_eq!(skipped, 50);
+    let kept = (0..come_to as u32).chain(come_to as u32 + 50..300);
+    assert_eq!(seen, kept.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_again_and_again_does_not_keep_a_client_from_catching_up() {
+    let bench = Bench::new(HubOptions::default());
+    bench.publish(0..10).await;
+    let mut cursor = bench.join(Begin::Earliest).await;
+    for _ in 0..3 {
+        bench.flaky.break_next(Fault::Consume(ErrorKind::Unreachable));
+    }
+    let (mut seen, mut batch) = (Vec::new(), Vec::new());
+    within(async {
+        while seen.len() < 10 {
+            // Shorter than any pause after a failure.
+            let call = tokio::time::timeout(Duration::from_millis(20), cursor.next(&mut batch));
+            if let Ok(step) = call.await {
+                assert_eq!(step.unwrap(), Step::Messages);
+                seen.extend(batch.iter().map(number));
+            }
+        }
+    })
+    .await;
+    assert_eq!(seen, (0..10).collect::<Vec<_>>());
 }
 
 #[tokio::test]
