@@ -17,16 +17,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    kafka::{Kafka, Topics},
-    run,
-};
+use crate::{kafka::Kafka, run};
 
 const STARTS: usize = 11;
 const LOADS: usize = 5;
 const LOAD_TIME: Duration = Duration::from_secs(5);
 const CONNECTIONS: usize = 32;
 const PAYLOAD: usize = 1024;
+/// The topic of Kafka that is published to.
+const TOPIC: &str = "bench";
 /// How long after the start memory is looked at.
 const IDLE: Duration = Duration::from_secs(2);
 /// Longer than any start takes that is worth measuring.
@@ -62,7 +61,8 @@ fn measure(directory: &Path) -> Result<(), String> {
     eprintln!("xtask: POST to the embedded log");
     load(&dev, "embedded log", "/data/ingestion")?;
 
-    let kafka = Kafka::start(None, Topics::OnDemand)?;
+    let kafka = Kafka::start(None)?;
+    kafka.make_topic(TOPIC)?;
     let api = directory.join("kafka.json");
     fs::write(&api, kafka_api(&kafka.plain_address()))
         .map_err(|error| format!("{}: {error}.", api.display()))?;
@@ -236,7 +236,7 @@ fn binary() -> PathBuf {
 fn kafka_api(address: &str) -> String {
     format!(
         r#"{{"name":"Bench","paths":[{{"path":"/bench"}}],"receivers":[{{"type":"http-post"}}],
-"brokers":[{{"type":"kafka","configuration":{{"bootstrapServers":"{address}","topics":["bench"]}}}}],
+"brokers":[{{"type":"kafka","configuration":{{"bootstrapServers":"{address}","topics":["{TOPIC}"]}}}}],
 "plans":[{{"name":"Open","security":{{"type":"key-less"}}}}]}}"#
     )
 }

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use crate::kafka::{Kafka, Topics};
+use crate::kafka::Kafka;
 
 /// Runs Kafka until Ctrl-C. Comes back only when Kafka ends by itself, which is an error.
 pub(crate) fn run(port: Option<u16>) -> Result<ExitCode, String> {
-    let mut kafka = Kafka::start(port, Topics::OnRequest)?;
+    let mut kafka = Kafka::start(port)?;
     for (name, value) in kafka.variables() {
         println!("export {name}={value}");
     }

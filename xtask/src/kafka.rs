@@ -32,18 +32,10 @@ const LISTENERS: [(&str, &str); 6] = [
     ("CONTROLLER", "PLAINTEXT"),
 ];
 
-/// How topics come to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Topics {
-    /// Somebody makes them, as in a cluster that is looked after.
-    OnRequest,
-    /// The first message makes them.
-    OnDemand,
-}
-
 /// A running Kafka; dropping it stops it and removes what it wrote.
 pub(crate) struct Kafka {
     process: Supervised,
+    jars: PathBuf,
     directory: PathBuf,
     /// Held open, because after an early end the supervisor removes the file.
     log: File,
@@ -52,14 +44,14 @@ pub(crate) struct Kafka {
 
 impl Kafka {
     /// Fetches what is missing, starts, and waits until it serves. `port` is for the plain listener.
-    pub(crate) fn start(port: Option<u16>, topics: Topics) -> Result<Self, String> {
+    pub(crate) fn start(port: Option<u16>) -> Result<Self, String> {
         debian::require(&[("java", "default-jre-headless")])?;
         require_java_version()?;
         let jars = kafka_jars::directory()?;
         let started = Instant::now();
         let mut attempt = 1;
         loop {
-            match Self::start_once(&jars, port, topics) {
+            match Self::start_once(&jars, port) {
                 Ok(kafka) => {
                     eprintln!("xtask: Kafka serves at {} after {:.1?}", kafka.address(0), started.elapsed());
                     return Ok(kafka);
@@ -72,13 +64,16 @@ impl Kafka {
         }
     }
 
-    fn start_once(jars: &Path, port: Option<u16>, topics: Topics) -> Result<Self, String> {
+    fn start_once(jars: &Path, port: Option<u16>) -> Result<Self, String> {
         let ports = free_ports(port)?;
         let directory = make_directory()?;
-        let started = prepare(jars, &directory, &ports, topics)
-            .and_then(|settings| launch(jars, &directory, &settings));
+        let started =
+            prepare(jars, &directory, &ports).and_then(|settings| launch(jars, &directory, &settings));
         match started {
-            Ok((process, log)) => Self { process, directory, log, ports }.until_ready(),
+            Ok((process, log)) => {
+                let jars = jars.to_owned();
+                Self { process, jars, directory, log, ports }.until_ready()
+            }
             Err(message) => {
                 // Nobody supervises the directory yet; what cannot be removed is left to the system's tidying.
                 let _ = fs::remove_dir_all(&directory);
@@ -123,6 +118,14 @@ impl Kafka {
     /// Where it listens without encryption and credentials.
     pub(crate) fn plain_address(&self) -> String {
         self.address(0)
+    }
+
+    /// Makes a topic of one partition.
+    pub(crate) fn make_topic(&self, name: &str) -> Result<(), String> {
+        let mut create = java(&self.jars);
+        create.args(["org.apache.kafka.tools.TopicCommand", "--create", "--topic", name]);
+        create.args(["--bootstrap-server", &self.plain_address()]);
+        run::output(&mut create).map(drop)
     }
 
     /// Waits for an end that nobody asked for, and says how it came.
@@ -190,10 +193,10 @@ fn make_directory() -> Result<PathBuf, String> {
 }
 
 /// Everything Kafka finds when it starts: certificates, settings, formatted storage with its users.
-fn prepare(jars: &Path, directory: &Path, ports: &[u16], topics: Topics) -> Result<PathBuf, String> {
+fn prepare(jars: &Path, directory: &Path, ports: &[u16]) -> Result<PathBuf, String> {
     certificates::make(directory, PASSWORD)?;
     let settings = directory.join("server.properties");
-    fs::write(&settings, server_properties(directory, ports, topics))
+    fs::write(&settings, server_properties(directory, ports))
         .map_err(|error| format!("{} cannot be written: {error}.", settings.display()))?;
     let mut format = java(jars);
     format
@@ -226,7 +229,7 @@ fn java(jars: &Path) -> Command {
     java
 }
 
-fn server_properties(directory: &Path, ports: &[u16], topics: Topics) -> String {
+fn server_properties(directory: &Path, ports: &[u16]) -> String {
     let join = |entries: Vec<String>| entries.join(",");
     let listeners: Vec<String> =
         LISTENERS.iter().zip(ports).map(|((name, _), port)| format!("{name}://127.0.0.1:{port}")).collect();
@@ -253,12 +256,11 @@ fn server_properties(directory: &Path, ports: &[u16], topics: Topics) -> String 
          offsets.topic.replication.factor=1\n\
          transaction.state.log.replication.factor=1\n\
          transaction.state.log.min.isr=1\n\
-         auto.create.topics.enable={}\n\
+         auto.create.topics.enable=false\n\
          group.initial.rebalance.delay.ms=0\n",
         join(listeners.clone()),
         join(listeners[..LISTENERS.len() - 1].to_vec()),
         join(protocols),
-        topics == Topics::OnDemand,
     );
     let module = "org.apache.kafka.common.security";
     for listener in ["sasl_plaintext", "sasl_ssl"] {

@@ -2,12 +2,7 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use crate::{
-    debian,
-    kafka::{Kafka, Topics},
-    run,
-    supervised::Supervised,
-};
+use crate::{debian, kafka::Kafka, run, supervised::Supervised};
 
 /// The variable by which somebody brings a Kafka of their own.
 const OWN_KAFKA: &str = "SLUICE_TEST_KAFKA";
@@ -15,7 +10,7 @@ const OWN_KAFKA: &str = "SLUICE_TEST_KAFKA";
 /// Runs `cargo test` with these arguments, or all tests of the workspace.
 pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode, String> {
     debian::require(&[("curl", "curl")])?;
-    let kafka = Kafka::start(None, Topics::OnRequest)?;
+    let kafka = Kafka::start(None)?;
     let own = std::env::var(OWN_KAFKA).ok().filter(|address| !address.is_empty());
     if let Some(address) = &own {
         eprintln!(

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{KafkaConfig, KafkaProducer, Problem, Secret, from_value};
+use crate::{KafkaConfig, KafkaProducer, Problem, Secret, from_value, problem::Carried};
 
 /// The broker that an API's receivers publish to and read from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -265,10 +265,11 @@ fn default_name() -> String {
 }
 
 impl TryFrom<Written> for Broker {
-    type Error = Problem;
+    type Error = Carried;
 
-    fn try_from(written: Written) -> Result<Self, Problem> {
-        let mut broker = Self::parse(&written.name, &written.connector, written.configuration)?;
+    fn try_from(written: Written) -> Result<Self, Carried> {
+        let mut broker =
+            Self::parse(&written.name, &written.connector, written.configuration).map_err(Carried)?;
         broker.group = written.group.unwrap_or(broker.group);
         broker.weight = written.weight.unwrap_or(broker.weight);
         Ok(broker)

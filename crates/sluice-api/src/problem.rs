@@ -39,6 +39,31 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// A problem on its way through serde, which carries errors as text: its parts are told apart by a character
+/// that no path and no message has.
+pub(crate) struct Carried(pub(crate) Problem);
+
+const BETWEEN: char = '\u{1f}';
+
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Problem { path, code, message } = &self.0;
+        write!(f, "{BETWEEN}{code}{BETWEEN}{path}{BETWEEN}{message}")
+    }
+}
+
+impl Carried {
+    /// The problem in an error text, if it carries one. Codes other than these are not carried.
+    pub(crate) fn find(text: &str) -> Option<Problem> {
+        let mut parts = text.splitn(4, BETWEEN).skip(1);
+        let code = match parts.next()? {
+            "connector.unknown" => "connector.unknown",
+            _ => "document.field",
+        };
+        Some(Problem::new(parts.next()?, code, parts.next()?))
+    }
+}
+
 /// `outer` and `inner` as one path; an inner path that begins with an index takes no dot.
 pub(crate) fn join(outer: &str, inner: &str) -> String {
     match (outer, inner) {

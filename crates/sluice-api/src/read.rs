@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{EventApi, Problem};
+use crate::{EventApi, Problem, problem::Carried};
 
 /// The two formats of a document. YAML is read when the text is not said to be JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,11 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
             root if root == "." => String::new(),
             path => path,
         };
-        Problem::new(path, "document.field", sentence(&error.inner().to_string()))
+        let text = error.inner().to_string();
+        match Carried::find(&text) {
+            Some(problem) => problem.within(&path),
+            None => Problem::new(path, "document.field", sentence(&text)),
+        }
     })
 }
 

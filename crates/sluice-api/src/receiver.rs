@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Problem, from_value};
+use crate::{Problem, from_value, problem::Carried};
 
 /// One way in or out for web clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -145,10 +145,10 @@ struct Written {
 }
 
 impl TryFrom<Written> for Receiver {
-    type Error = Problem;
+    type Error = Carried;
 
-    fn try_from(written: Written) -> Result<Self, Problem> {
-        Self::parse(&written.connector, written.qos, written.configuration)
+    fn try_from(written: Written) -> Result<Self, Carried> {
+        Self::parse(&written.connector, written.qos, written.configuration).map_err(Carried)
     }
 }
 

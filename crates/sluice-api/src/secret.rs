@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 
 /// What a secret shows in place of its text. Sent back unchanged in an update, it means "as it was".
 pub const MASK: &str = "********";
@@ -46,8 +49,44 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
+        deserializer.deserialize_any(SecretText).map(Self)
     }
+}
+
+/// Takes text only. What it says of anything else does not repeat it: it may be the secret, written without
+/// quotes.
+struct SecretText;
+
+impl Visitor<'_> for SecretText {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret, which is text; put it in quotes")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<String, E> {
+        Err(no_text())
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<String, E> {
+        Err(no_text())
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<String, E> {
+        Err(no_text())
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<String, E> {
+        Err(no_text())
+    }
+}
+
+fn no_text<E: de::Error>() -> E {
+    E::custom("a secret is text; put it in quotes")
 }
 
 #[cfg(test)]
@@ -60,5 +99,13 @@ mod tests {
         assert_eq!(format!("{secret:?}"), MASK);
         assert_eq!(serde_json::to_string(&secret).unwrap(), format!("\"{MASK}\""));
         assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn a_secret_that_is_no_text_is_not_repeated_in_the_error() {
+        for written in ["84720193", "-84720193", "8472.0193", "true", "[84720193]"] {
+            let error = serde_json::from_str::<Secret>(written).unwrap_err().to_string();
+            assert!(!error.contains("8472") && !error.contains("true"), "{error}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 use std::{
     fmt::Display,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use rdkafka::{
@@ -16,28 +17,57 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use sluice_broker::{DriverError, ErrorKind};
-use tracing::{debug, info, trace, warn};
+use tokio_util::task::TaskTracker;
+use tracing::{Level, debug, info, trace, warn};
 
-use crate::error::{is_passing, kind_of};
+use crate::{
+    error::{is_passing, kind_of},
+    throttle::{QUIET, Throttle},
+};
 
 /// The cluster behind a driver.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     servers: String,
     trouble: Mutex<Trouble>,
+    /// What librdkafka warned of, by the name that it gives to the occasion.
+    warnings: Mutex<Throttle>,
+    /// The ends of clients under way, so that closing can wait for them.
+    pub(crate) ends: TaskTracker,
 }
 
 #[derive(Debug, Default)]
 struct Trouble {
     /// The last error of a connection since the cluster answered, with librdkafka's own words.
     last: Option<(ErrorKind, String)>,
-    /// Whether the outage was logged and its end is still to be.
-    is_out: bool,
+    /// When the outage was logged whose end is still to be.
+    out_since: Option<Instant>,
+}
+
+impl Trouble {
+    /// Whether this is the beginning of an outage, rather than more of one.
+    fn begins(&mut self, now: Instant) -> bool {
+        let begins = self.out_since.is_none();
+        self.out_since.get_or_insert(now);
+        begins
+    }
+
+    /// Whether this is the end of an outage. Where some clients are answered and others are not, outages
+    /// would begin and end with every attempt to connect, so each lasts a while.
+    fn ends(&mut self, now: Instant) -> bool {
+        self.last = None;
+        self.out_since.take_if(|since| now.duration_since(*since) >= QUIET).is_some()
+    }
 }
 
 impl Cluster {
     pub(crate) fn new(servers: &str) -> Arc<Self> {
-        Arc::new(Self { servers: servers.to_owned(), trouble: Mutex::default() })
+        Arc::new(Self {
+            servers: servers.to_owned(),
+            trouble: Mutex::default(),
+            warnings: Mutex::default(),
+            ends: TaskTracker::new(),
+        })
     }
 
     /// The error of a call; `doing` begins its sentence, as in "Publishing to the topic 'orders'".
@@ -72,8 +102,7 @@ impl Cluster {
 
     /// Notes that the cluster answers, so that older trouble explains no later error.
     pub(crate) fn answered(&self) {
-        let trouble = std::mem::take(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner));
-        if trouble.is_out {
+        if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).ends(Instant::now()) {
             info!(servers = %self.servers, "Kafka answers again.");
         }
     }
@@ -90,25 +119,39 @@ impl Cluster {
             trouble.last = Some((kind_of(error), reason.to_owned()));
         }
         // Single brokers come and go; worth a line is that none is left, or that they refuse us.
-        if !trouble.is_out && (is_summary || kind_of(error) == ErrorKind::Refused) {
-            trouble.is_out = true;
+        let is_outage = is_summary || kind_of(error) == ErrorKind::Refused;
+        if is_outage && trouble.begins(Instant::now()) {
             let reason = trouble.last.as_ref().map_or(reason, |(_, reason)| reason);
             warn!(servers = %self.servers, reason, "Kafka does not answer; connections are tried again until it does.");
         }
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
         let servers = &self.servers;
-        match (level, facility) {
-            // What comes as an error too, and is told there.
-            (_, "FAIL" | "ERROR") => trace!(%servers, facility, line, "librdkafka writes."),
-            (Emerg | Alert | Critical | Error | Warning, _) => {
-                warn!(%servers, facility, line, "librdkafka warns.");
+        match severity(level, facility, line) {
+            Level::WARN => {
+                let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(left_out) = warnings.admit(facility, Instant::now()) {
+                    warn!(%servers, facility, line, left_out, "librdkafka warns.");
+                }
             }
-            (Notice | Info, _) => debug!(%servers, facility, line, "librdkafka informs."),
-            (Debug, _) => trace!(%servers, facility, line, "librdkafka writes."),
+            Level::DEBUG => debug!(%servers, facility, line, "librdkafka informs."),
+            _ => trace!(%servers, facility, line, "librdkafka writes."),
         }
+    }
+}
+
+/// How much a line of librdkafka's log matters to an operator.
+fn severity(level: RDKafkaLogLevel, facility: &str, line: &str) -> Level {
+    use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
+    match (level, facility) {
+        // What comes as an error too, and is told there.
+        (_, "FAIL" | "ERROR") => Level::TRACE,
+        // A Kafka that is just starting has no numbers to give to producers yet.
+        (Warning, "GETPID") if line.ends_with("retrying") => Level::DEBUG,
+        (Emerg | Alert | Critical | Error | Warning, _) => Level::WARN,
+        (Notice | Info, _) => Level::DEBUG,
+        (Debug, _) => Level::TRACE,
     }
 }
 
@@ -127,3 +170,28 @@ impl ClientContext for Listener {
 }
 
 impl ConsumerContext for Listener {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_for_the_number_of_a_producer_is_no_warning() {
+        let line = "Failed to acquire idempotence PID from broker b: Coordinator load in progress: retrying";
+        assert_eq!(severity(RDKafkaLogLevel::Warning, "GETPID", line), Level::DEBUG);
+        let line = "Acquired invalid PID{-1,0}: ignoring";
+        assert_eq!(severity(RDKafkaLogLevel::Warning, "GETPID", line), Level::WARN);
+        assert_eq!(severity(RDKafkaLogLevel::Warning, "COMMITFAIL", "retrying"), Level::WARN);
+    }
+
+    #[test]
+    fn an_outage_lasts_a_while_where_some_clients_are_answered() {
+        let (mut trouble, start) = (Trouble::default(), Instant::now());
+        assert!(trouble.begins(start));
+        assert!(!trouble.ends(start + QUIET / 2));
+        assert!(!trouble.begins(start + QUIET / 2));
+        assert!(trouble.ends(start + QUIET));
+        assert!(!trouble.ends(start + QUIET), "it ended already");
+        assert!(trouble.begins(start + QUIET));
+    }
+}

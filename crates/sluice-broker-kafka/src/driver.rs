@@ -15,7 +15,7 @@ use sluice_broker::{
 };
 use sluice_message::{Message, Offset, Place, Position, Topic};
 use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{
     KafkaOptions,
@@ -23,7 +23,7 @@ use crate::{
     error::closed,
     lookup::Lookup,
     producer::{Delivery, Producer, is_remembered_as_missing},
-    reader::{Handed, Reader, Starts, dispose},
+    reader::{Reader, Starts},
     settings,
     stretch::Stretch,
 };
@@ -115,8 +115,6 @@ impl Kafka {
         if clients.producer.age() > PAUSE {
             self.replace(&clients.producer);
         }
-        // Whoever holds a producer last waits for its thread.
-        dispose(clients);
         self.cluster.error(doing, &fatal)
     }
 
@@ -201,7 +199,7 @@ impl BrokerDriver for Kafka {
     fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>, DriverError>> {
         Box::pin(async {
             let reader = self.open_reader(spec).await?;
-            Ok(Box::new(Handed(Some(reader))) as Box<dyn Consumer>)
+            Ok(Box::new(reader) as Box<dyn Consumer>)
         })
     }
 
@@ -212,28 +210,30 @@ impl BrokerDriver for Kafka {
         })
     }
 
+    /// Takes no longer than the publish timeout and four seconds more. Waits for the ends of readers that were
+    /// dropped before, too, so that a gateway which stops then has left its groups. Whoever closes while
+    /// another does waits as well.
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            let clients = self.clients.write().unwrap_or_else(PoisonError::into_inner).take();
-            let Some(clients) = clients else { return };
             let time = self.options.publish_timeout + SLACK;
-            let flushed = spawn_blocking(move || {
-                let flushed = clients.producer.flush(time);
-                drop(clients);
-                flushed
-            });
-            if let Ok(Err(error)) = flushed.await {
-                warn!(%error, "Messages on their way to Kafka were not settled in time and count as failed.");
+            let ends = &self.cluster.ends;
+            {
+                let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+                if let Some(Clients { producer, lookup }) = clients.take() {
+                    drop(lookup);
+                    // Counted before anybody can find the driver closed.
+                    ends.spawn_blocking(move || {
+                        if let Err(error) = producer.flush(time) {
+                            warn!(%error, "Messages on their way to Kafka were not settled in time and count as failed.");
+                        }
+                    });
+                }
+            }
+            ends.close();
+            if timeout(time + SLACK, ends.wait()).await.is_err() {
+                debug!("Clients of Kafka still end after the driver was closed.");
             }
         })
-    }
-}
-
-impl Drop for Kafka {
-    fn drop(&mut self) {
-        if let Some(clients) = self.clients.write().unwrap_or_else(PoisonError::into_inner).take() {
-            dispose(clients);
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeSet,
+    ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -24,13 +25,36 @@ use tracing::warn;
 
 use crate::{
     cluster::{Cluster, Listener},
+    detached::Detached,
     error::closed,
     lookup::{Edge, Lookup, Offsets, Partitions, list, number_of},
     record::partition_of,
 };
 
-/// The client of a reader.
-pub(crate) type Client = StreamConsumer<ReaderListener>;
+/// The client of a reader, shared with the threads that block for it.
+pub(crate) type Client = Detached<ReaderClient>;
+
+/// A consumer of librdkafka that can leave its group.
+pub(crate) struct ReaderClient(pub(crate) StreamConsumer<ReaderListener>);
+
+impl Deref for ReaderClient {
+    type Target = StreamConsumer<ReaderListener>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for ReaderClient {
+    /// Lets librdkafka leave the group: it waits for every share to be taken or given back.
+    fn drop(&mut self) {
+        if self.context().share.give_up()
+            && let Err(error) = self.unassign()
+        {
+            warn!(%error, "Partitions of a group could not be given back.");
+        }
+    }
+}
 
 /// What librdkafka reports to a reader: trouble, and for a member its share of the partitions.
 pub(crate) struct ReaderListener {
@@ -65,6 +89,13 @@ impl Share {
 
     pub(crate) fn waiting(&self) -> Option<Partitions> {
         self.state().waiting.clone()
+    }
+
+    /// Takes no further share; whether one is still to be given back.
+    fn give_up(&self) -> bool {
+        let mut state = self.state();
+        state.is_leaving = true;
+        state.waiting.take().is_some()
     }
 }
 
@@ -194,17 +225,6 @@ impl Membership {
         self.commit_offsets(&offsets).await?;
         self.committed = committed;
         Ok(())
-    }
-
-    /// Lets librdkafka leave the group: it waits for every share to be taken or given back.
-    pub(crate) fn leave(&self) {
-        let mut state = self.share.state();
-        state.is_leaving = true;
-        let is_waiting = state.waiting.take().is_some();
-        drop(state);
-        if is_waiting && let Err(error) = self.client.unassign() {
-            warn!(group = %self.group, %error, "Partitions of a group could not be given back.");
-        }
     }
 
     /// A partition without a commit is new to a group that has commits for others, or that this member has

@@ -20,6 +20,7 @@
 //! ```
 
 mod cluster;
+mod detached;
 mod driver;
 mod error;
 mod group;
@@ -30,6 +31,7 @@ mod reader;
 mod record;
 mod settings;
 mod stretch;
+mod throttle;
 
 pub use driver::Kafka;
 pub use options::KafkaOptions;

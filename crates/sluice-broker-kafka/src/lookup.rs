@@ -22,6 +22,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use crate::{
     cluster::{Cluster, Listener},
+    detached::Detached,
     error::closed,
     record::partition_of,
 };
@@ -47,7 +48,7 @@ pub(crate) enum Edge {
 
 /// The client that asks.
 pub(crate) struct Lookup {
-    client: Arc<BaseConsumer<Listener>>,
+    client: Arc<Detached<BaseConsumer<Listener>>>,
     cluster: Arc<Cluster>,
     permits: Arc<Semaphore>,
     timeout: Duration,
@@ -60,7 +61,8 @@ impl Lookup {
         timeout: Duration,
     ) -> Result<Self, KafkaError> {
         let client = BaseConsumer::from_config_and_context(settings, Listener(cluster.clone()))?;
-        Ok(Self { client: Arc::new(client), cluster, permits: Arc::new(Semaphore::new(CONCURRENT)), timeout })
+        let client = Arc::new(Detached::new(client, cluster.ends.clone()));
+        Ok(Self { client, cluster, permits: Arc::new(Semaphore::new(CONCURRENT)), timeout })
     }
 
     /// All partitions of these topics.
@@ -121,7 +123,7 @@ impl Lookup {
 
 /// One question, on a thread that may block.
 struct Question {
-    client: Arc<BaseConsumer<Listener>>,
+    client: Arc<Detached<BaseConsumer<Listener>>>,
     cluster: Arc<Cluster>,
     doing: &'static str,
     deadline: Instant,

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     cluster::Listener,
+    detached::Detached,
     record::{partition_of, record_headers},
 };
 
@@ -22,7 +23,7 @@ pub(crate) type Delivery = Result<(Partition, Offset), KafkaError>;
 
 /// A producer of librdkafka with its own thread for acknowledgements.
 pub(crate) struct Producer {
-    inner: ThreadedProducer<Listener>,
+    inner: Detached<ThreadedProducer<Listener>>,
     opened: Instant,
 }
 
@@ -45,8 +46,9 @@ impl ProducerContext for Listener {
 
 impl Producer {
     pub(crate) fn open(settings: &ClientConfig, listener: Listener) -> Result<Self, KafkaError> {
+        let ends = listener.0.ends.clone();
         let inner = ThreadedProducer::from_config_and_context(settings, listener)?;
-        Ok(Self { inner, opened: Instant::now() })
+        Ok(Self { inner: Detached::new(inner, ends), opened: Instant::now() })
     }
 
     /// Hands a message to librdkafka, which copies it. Never waits: a full queue is an error.

@@ -14,14 +14,13 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use rdkafka::{
     ClientConfig, Offset as KafkaOffset, TopicPartitionList,
     config::FromClientConfigAndContext,
-    consumer::Consumer as _,
+    consumer::{Consumer as _, StreamConsumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
 use sluice_broker::{BatchLimit, Consumer, DriverError, ErrorKind};
 use sluice_message::{Message, Partition, Position, Topic};
 use tokio::{
-    runtime::Handle,
     task::spawn_blocking,
     time::{sleep, timeout},
 };
@@ -31,7 +30,7 @@ use tracing::{debug, info, warn};
 use crate::{
     cluster::Cluster,
     error::{closed, is_passing},
-    group::{Client, Membership, ReaderListener, Share},
+    group::{Client, Membership, ReaderClient, ReaderListener, Share},
     lookup::{Lookup, list},
     record::{self, partition_of},
     stretch::Stretch,
@@ -127,20 +126,12 @@ impl Reader {
             (group.clone(), from_earliest),
             answer_timeout,
         );
-        let mut reader = Handed(Some(Self {
-            client,
-            cluster,
-            share,
-            topics,
-            ahead: None,
-            kind: Kind::Member(membership),
-        }));
-        let Some(joining) = &mut reader.0 else { return Err(closed()) };
-        match timeout(join_timeout, joining.join()).await {
-            Ok(joined) => joined?,
-            Err(_) => return Err(joining.cluster.timed_out(format_args!("Joining the group '{group}'"))),
+        let kind = Kind::Member(membership);
+        let mut reader = Self { client, cluster, share, topics, ahead: None, kind };
+        match timeout(join_timeout, reader.join()).await {
+            Ok(joined) => joined.map(|()| reader),
+            Err(_) => Err(reader.cluster.timed_out(format_args!("Joining the group '{group}'"))),
         }
-        reader.0.take().ok_or_else(closed)
     }
 
     async fn join(&mut self) -> Result<(), DriverError> {
@@ -162,7 +153,7 @@ impl Reader {
         }
     }
 
-    async fn fetch(&mut self, batch: &mut Vec<Message>, limit: BatchLimit) -> Result<(), DriverError> {
+    async fn read(&mut self, batch: &mut Vec<Message>, limit: BatchLimit) -> Result<(), DriverError> {
         let first = match self.ahead.take() {
             Some(next) => next?,
             None => match self.next().await? {
@@ -268,30 +259,18 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if let Kind::Member(membership) = &self.kind {
-            membership.leave();
-        }
-    }
-}
-
-/// A reader in the gateway's hands. Closing a client of librdkafka takes a round trip or more, so that a drop
-/// leaves it to a thread that may block.
-pub(crate) struct Handed(pub(crate) Option<Reader>);
-
-impl Consumer for Handed {
+impl Consumer for Reader {
     fn fetch<'a>(
         &'a mut self,
         batch: &'a mut Vec<Message>,
         limit: BatchLimit,
     ) -> BoxFuture<'a, Result<(), DriverError>> {
-        Box::pin(async move { self.0.as_mut().ok_or_else(closed)?.fetch(batch, limit).await })
+        Box::pin(self.read(batch, limit))
     }
 
     fn commit<'a>(&'a mut self, position: &'a Position) -> BoxFuture<'a, Result<(), DriverError>> {
         Box::pin(async move {
-            match &mut self.0.as_mut().ok_or_else(closed)?.kind {
+            match &mut self.kind {
                 Kind::Member(membership) => membership.commit(position).await,
                 Kind::AtPosition { .. } | Kind::UpToEnd(_) => Err(DriverError::new(
                     ErrorKind::Unsupported,
@@ -299,24 +278,6 @@ impl Consumer for Handed {
                 )),
             }
         })
-    }
-}
-
-impl Drop for Handed {
-    fn drop(&mut self) {
-        if let Some(reader) = self.0.take() {
-            dispose(reader);
-        }
-    }
-}
-
-/// Drops what may block, on a thread where that harms nobody.
-pub(crate) fn dispose<T: Send + 'static>(blocking: T) {
-    match Handle::try_current() {
-        Ok(runtime) => {
-            runtime.spawn_blocking(move || drop(blocking));
-        }
-        Err(_) => drop(blocking),
     }
 }
 
@@ -345,8 +306,10 @@ async fn open(
     prepare: impl FnOnce(&Client) -> Result<(), KafkaError> + Send + 'static,
 ) -> Result<Arc<Client>, DriverError> {
     let listener = ReaderListener::new(cluster, share);
+    let ends = cluster.ends.clone();
     let opened = spawn_blocking(move || {
-        let client = Client::from_config_and_context(&settings, listener)?;
+        let client = StreamConsumer::from_config_and_context(&settings, listener)?;
+        let client = Client::new(ReaderClient(client), ends);
         prepare(&client)?;
         Ok(Arc::new(client))
     });
@@ -374,14 +337,18 @@ async fn watch(
         let new: Starts = new.map(|(topic, partition)| (topic, partition, KafkaOffset::Beginning)).collect();
         let Some(client) = client.upgrade() else { return };
         if new.is_empty() {
-            dispose(client);
             continue;
         }
-        info!(partitions = ?new, "Topics have new partitions; they are read from their first message on.");
-        known.extend(new.iter().map(|(topic, partition, _)| (topic.clone(), *partition)));
-        let added = spawn_blocking(move || client.incremental_assign(&list_of(&new)?));
-        if let Ok(Err(error)) = added.await {
-            warn!(%error, "New partitions could not be added to a reader.");
+        let starts = list_of(&new);
+        let added = spawn_blocking(move || client.incremental_assign(&starts?)).await;
+        match added.map_err(|_| KafkaError::Canceled).flatten() {
+            Ok(()) => {
+                info!(partitions = ?new, "Topics have new partitions; they are read from their first message on.");
+                known.extend(new.into_iter().map(|(topic, partition, _)| (topic, partition)));
+            }
+            Err(error) => {
+                warn!(%error, partitions = ?new, "New partitions could not be added to a reader; that is done again later.");
+            }
         }
     }
 }

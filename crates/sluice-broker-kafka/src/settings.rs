@@ -20,6 +20,8 @@ pub(crate) fn client(config: &KafkaConfig, options: &KafkaOptions) -> Result<Cli
     client
         .set("bootstrap.servers", servers(config))
         .set("client.id", "sluice")
+        // To producers of librdkafka the default is true.
+        .set("allow.auto.create.topics", "false")
         .set("topic.metadata.refresh.interval.ms", millis(options.topic_refresh))
         // How long a topic may be unknown until it counts as missing: new ones take a moment to get around.
         .set("topic.metadata.propagation.max.ms", "1000")

@@ -15,8 +15,11 @@ pub(crate) const MAX_NESTING: usize = 64;
 /// How many operators, properties and calls one expression may have; bounds the depth of its tree, which
 /// a chain of operators makes without any bracket.
 pub(crate) const MAX_OPERATORS: usize = 256;
-/// How much memory a compiled pattern may take, in bytes.
-pub(crate) const MAX_PATTERN_BYTES: usize = 256 << 10;
+/// How much memory a compiled pattern may take, in bytes. With [`MAX_MATCHED_BYTES`] it bounds the time of a
+/// match, which grows with the product of both.
+pub(crate) const MAX_PATTERN_BYTES: usize = 64 << 10;
+/// The longest text that a pattern is matched with, in bytes.
+pub(crate) const MAX_MATCHED_BYTES: usize = 64 << 10;
 
 const MAX_MADE_TEXT: usize = 1 << 20;
 const MAX_JSON_NODES: usize = 1 << 20;
@@ -47,6 +50,9 @@ impl Budget {
 
     /// Takes what it costs to read a text through; a text of 64 bytes counts as a node.
     pub(crate) fn take_reading(&mut self, text: &str) -> Result<(), EvalError> {
+        if text.len() > MAX_MATCHED_BYTES {
+            return Err(EvalError::Bound("64 KiB of text for a pattern"));
+        }
         self.take_nodes(text_weight(text))
     }
 

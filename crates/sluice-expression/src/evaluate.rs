@@ -176,7 +176,10 @@ impl<'a> Evaluation<'a> {
         // What the message holds is parsed once for all who ask, and borrowed.
         if let Node::Property(Property::MessageContent) = document {
             let message = self.context.message().ok_or(EvalError::NoMessage)?;
-            return self.borrowed(path, message.json().ok_or(EvalError::NotJson)?);
+            return match message.json().ok_or(EvalError::NotJson)? {
+                Cow::Borrowed(json) => self.borrowed(path, json),
+                Cow::Owned(json) => self.copied(path, &json),
+            };
         }
         match self.value(document)? {
             Value::Json(Cow::Borrowed(json)) => self.borrowed(path, json),

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use sluice_api::{AutoOffsetReset, EventApi, PlanId, PlanSecurity, Problem, ReceiverConfig};
 use sluice_message::Topic;
 use sluice_policy::Chains;
-use sluice_receiver::{ApiMetrics, Binding};
+use sluice_receiver::{ApiMetrics, Binding, FailureLog};
 use sluice_stream::{Begin, Hubs};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::drivers::Drivers;
@@ -25,6 +26,7 @@ impl Deployment {
         api: EventApi,
         drivers: &Drivers,
         hubs: &Arc<Hubs>,
+        body_bytes: &Arc<Semaphore>,
         metrics: ApiMetrics,
     ) -> Result<Self, Vec<Problem>> {
         let problems = api.validate();
@@ -50,8 +52,10 @@ impl Deployment {
             hubs: Arc::clone(hubs),
             chains,
             max_body_bytes: api.limits.max_body_bytes,
+            body_bytes: Arc::clone(body_bytes),
             drain: CancellationToken::new(),
             metrics,
+            failures: FailureLog::default(),
             in_flight: TaskTracker::new(),
         };
         Ok(Self { api, binding: Arc::new(binding) })
@@ -87,7 +91,7 @@ pub(crate) mod tests {
     use crate::DriverFactory;
 
     /// Opens the mock only.
-    struct MockOnly;
+    pub(crate) struct MockOnly;
 
     impl DriverFactory for MockOnly {
         fn open(&self, config: &BrokerConfig) -> Result<Arc<dyn BrokerDriver>, DriverError> {
@@ -98,8 +102,8 @@ pub(crate) mod tests {
         }
     }
 
-    /// A deployed API on the mock, with this name and path.
-    pub(crate) fn deployed(name: &str, host: Option<&str>, path: &str) -> Arc<Deployment> {
+    /// An API on the mock, with this name and path.
+    pub(crate) fn definition(name: &str, host: Option<&str>, path: &str) -> EventApi {
         let api = from_value(serde_json::json!({
             "id": name,
             "name": name,
@@ -110,9 +114,16 @@ pub(crate) mod tests {
                 "configuration": { "messageInterval": 1000, "messageContent": "x" }
             }],
         }));
+        api.unwrap()
+    }
+
+    /// A deployed API on the mock, with this name and path.
+    pub(crate) fn deployed(name: &str, host: Option<&str>, path: &str) -> Arc<Deployment> {
+        let api = definition(name, host, path);
         let hubs = Hubs::new(HubOptions::default(), Arc::new(StreamMetrics::default()));
         let drivers = Drivers::new(Box::new(MockOnly));
-        Arc::new(Deployment::compile(api.unwrap(), &drivers, &hubs, ApiMetrics::default()).unwrap())
+        let bytes = Arc::new(Semaphore::new(1 << 20));
+        Arc::new(Deployment::compile(api, &drivers, &hubs, &bytes, ApiMetrics::default()).unwrap())
     }
 
     #[tokio::test]

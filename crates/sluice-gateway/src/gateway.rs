@@ -9,6 +9,7 @@ use std::{
 use arc_swap::ArcSwap;
 use sluice_api::{ApiId, EventApi, Problem};
 use sluice_stream::{HubOptions, Hubs, StreamMetrics};
+use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -24,6 +25,8 @@ use crate::{
 pub struct GatewayOptions {
     /// Rings and times of the fan-out.
     pub hub: HubOptions,
+    /// Bytes of request bodies held at once, by all APIs together.
+    pub body_bytes: usize,
     /// How long a request body may take to arrive.
     pub body_timeout: Duration,
     /// How long a stop waits for what is in flight.
@@ -34,6 +37,7 @@ impl Default for GatewayOptions {
     fn default() -> Self {
         Self {
             hub: HubOptions::default(),
+            body_bytes: 256 << 20,
             body_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
         }
@@ -49,10 +53,11 @@ struct Inner {
     drivers: Drivers,
     hubs: Arc<Hubs>,
     metrics: Metrics,
+    body_bytes: Arc<Semaphore>,
     /// What is deployed, by id. The route table is made from it under this lock.
     deployments: Mutex<HashMap<ApiId, Arc<Deployment>>>,
     routes: ArcSwap<Routes>,
-    /// Replaced deployments that still have something in flight.
+    /// Replaced and stopped deployments that still have something in flight.
     draining: TaskTracker,
 }
 
@@ -70,6 +75,7 @@ impl Gateway {
             drivers: Drivers::new(factory),
             metrics: Metrics::new(&stream),
             hubs: Hubs::new(options.hub, stream),
+            body_bytes: Arc::new(Semaphore::new(options.body_bytes.min(Semaphore::MAX_PERMITS))),
             options,
             deployments: Mutex::default(),
             routes: ArcSwap::default(),
@@ -84,6 +90,7 @@ impl Gateway {
             api.clone(),
             &self.0.drivers,
             &self.0.hubs,
+            &self.0.body_bytes,
             sluice_receiver::ApiMetrics::default(),
         );
         compiled.err().unwrap_or_default()
@@ -99,48 +106,43 @@ impl Gateway {
             return Ok(());
         }
         let metrics = inner.metrics.of_api(&api.id);
-        let deployment = Deployment::compile(api, &inner.drivers, &inner.hubs, metrics)?;
+        let deployment = Deployment::compile(api, &inner.drivers, &inner.hubs, &inner.body_bytes, metrics)?;
         let (id, name) = (deployment.api.id.clone(), deployment.api.name.clone());
         let former = deployments.insert(id.clone(), Arc::new(deployment));
         inner.publish_routes(&deployments);
         drop(deployments);
         info!(api = %id, name, "An event API is deployed.");
         if let Some(former) = former {
-            let timeout = inner.options.drain_timeout;
-            inner.draining.spawn(async move { drain(&former, timeout).await });
+            inner.start_drain(former);
         }
         Ok(())
     }
 
-    /// Stops serving an API; returns once its clients were told and what was in flight is done, or the drain
-    /// timeout has passed. False when it was not deployed.
-    pub async fn undeploy(&self, id: &ApiId) -> bool {
-        let former = {
-            let mut deployments = self.0.lock();
-            let former = deployments.remove(id);
-            self.0.publish_routes(&deployments);
-            former
-        };
-        let Some(former) = former else { return false };
-        drain(&former, self.0.options.drain_timeout).await;
-        self.0.metrics.forget(id);
+    /// Serves no new request of an API from now on. Its streams are told, and what is in flight is finished
+    /// in the background, up to the drain timeout. Undeploying what is not deployed changes nothing.
+    pub fn undeploy(&self, id: &ApiId) {
+        let mut deployments = self.0.lock();
+        let Some(former) = deployments.remove(id) else { return };
+        self.0.publish_routes(&deployments);
+        drop(deployments);
         info!(api = %id, "An event API is no longer served.");
-        true
+        self.0.start_drain(former);
     }
 
-    /// Says goodbye on every stream, waits for what is in flight up to the drain timeout, and closes the
-    /// brokers. Listeners are to be stopped first or at the same time.
+    /// Says goodbye on every stream, waits for what is in flight up to the drain timeout, also of APIs that
+    /// were undeployed before, and closes the brokers. Listeners are to be stopped first or at the same time.
     pub async fn shut_down(&self) {
         let deployments: Vec<_> = self.0.lock().values().cloned().collect();
         for deployment in deployments {
-            let timeout = self.0.options.drain_timeout;
-            self.0.draining.spawn(async move { drain(&deployment, timeout).await });
+            self.0.start_drain(deployment);
         }
         self.0.draining.close();
         self.0.draining.wait().await;
+        let mut closing = JoinSet::new();
         for driver in self.0.drivers.all() {
-            driver.close().await;
+            closing.spawn(async move { driver.close().await });
         }
+        closing.join_all().await;
     }
 
     /// All counters in the OpenMetrics text format.
@@ -170,6 +172,20 @@ impl Inner {
     fn publish_routes(&self, deployments: &HashMap<ApiId, Arc<Deployment>>) {
         self.routes.store(Arc::new(Routes::new(deployments.values())));
     }
+
+    /// Lets a deployment finish what it has in flight. The counters of an API that is gone go when nothing
+    /// counts any more.
+    fn start_drain(self: &Arc<Self>, deployment: Arc<Deployment>) {
+        let inner = Arc::clone(self);
+        self.draining.spawn(async move {
+            drain(&deployment, inner.options.drain_timeout).await;
+            // Under the lock: the API may be about to be deployed anew, with the same counters.
+            let deployments = inner.lock();
+            if !deployments.contains_key(&deployment.api.id) {
+                inner.metrics.forget(&deployment.api.id);
+            }
+        });
+    }
 }
 
 async fn drain(deployment: &Deployment, timeout: Duration) {
@@ -178,5 +194,73 @@ async fn drain(deployment: &Deployment, timeout: Duration) {
             api = %deployment.api.id, in_flight = deployment.binding.in_flight.len(),
             "Not everything was done within the drain timeout; what is left is cut off."
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::tests::{MockOnly, definition};
+
+    /// A gateway that never gives up on what is in flight.
+    fn patient() -> Gateway {
+        let options = GatewayOptions { drain_timeout: Duration::MAX, ..GatewayOptions::default() };
+        Gateway::new(options, Box::new(MockOnly))
+    }
+
+    fn deploy(gateway: &Gateway) -> Arc<Deployment> {
+        let api = definition("a", None, "/a");
+        let id = api.id.clone();
+        gateway.deploy(api).unwrap();
+        Arc::clone(&gateway.0.lock()[&id])
+    }
+
+    fn is_routed(gateway: &Gateway) -> bool {
+        gateway.routes().find(None, "/a").is_some()
+    }
+
+    #[tokio::test]
+    async fn an_undeployed_api_finishes_what_is_in_flight_without_anyone_waiting() {
+        let gateway = patient();
+        let deployment = deploy(&gateway);
+        let request = deployment.binding.in_flight.token();
+        gateway.undeploy(&deployment.api.id);
+        assert!(!is_routed(&gateway));
+        deployment.binding.drain.cancelled().await;
+
+        let again = deploy(&gateway);
+        assert!(is_routed(&gateway) && !again.binding.drain.is_cancelled());
+        drop(request);
+        gateway.0.draining.close();
+        gateway.0.draining.wait().await;
+        assert!(gateway.metrics_text().contains("api=\"a\""), "the counters belong to the new one");
+    }
+
+    #[tokio::test]
+    async fn the_counters_of_an_undeployed_api_go_when_it_has_drained() {
+        let gateway = patient();
+        let deployment = deploy(&gateway);
+        let request = deployment.binding.in_flight.token();
+        gateway.undeploy(&deployment.api.id);
+        assert!(gateway.metrics_text().contains("api=\"a\""));
+        drop(request);
+        gateway.shut_down().await;
+        assert!(!gateway.metrics_text().contains("api=\"a\""));
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_waits_for_what_an_undeployed_api_has_in_flight() {
+        let gateway = patient();
+        let deployment = deploy(&gateway);
+        let request = deployment.binding.in_flight.token();
+        gateway.undeploy(&deployment.api.id);
+        let mut shutdown = std::pin::pin!(gateway.shut_down());
+        tokio::select! {
+            biased;
+            () = &mut shutdown => panic!("a request was still in flight"),
+            () = deployment.binding.drain.cancelled() => {}
+        }
+        drop(request);
+        shutdown.await;
     }
 }

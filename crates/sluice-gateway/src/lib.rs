@@ -10,6 +10,8 @@ mod listen;
 mod metrics;
 mod routes;
 mod service;
+mod target;
+mod write_timeout;
 
 pub use drivers::DriverFactory;
 pub use gateway::{Gateway, GatewayOptions};

@@ -14,6 +14,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
+use crate::write_timeout::WriteTimeout;
+
 /// Bounds of connections.
 #[derive(Debug, Clone)]
 pub struct ListenOptions {
@@ -21,6 +23,8 @@ pub struct ListenOptions {
     pub max_connections: usize,
     /// How long a request head may take, and how long a kept-alive connection may be idle.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of what is written to it before its connection is closed.
+    pub write_timeout: Duration,
     /// Bytes of a request head that are always taken, at least 8192; at twice as many it is answered 431 or
     /// 414. As much is buffered for a client that reads slowly.
     pub max_header_bytes: usize,
@@ -28,7 +32,12 @@ pub struct ListenOptions {
 
 impl Default for ListenOptions {
     fn default() -> Self {
-        Self { max_connections: 20_000, header_timeout: Duration::from_secs(30), max_header_bytes: 64 << 10 }
+        Self {
+            max_connections: 20_000,
+            header_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
+            max_header_bytes: 64 << 10,
+        }
     }
 }
 
@@ -134,7 +143,7 @@ async fn connection<A, F, B>(
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(options.max_header_bytes.max(8192))
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, options.write_timeout)), service);
     let mut serving = pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

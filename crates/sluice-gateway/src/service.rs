@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use sluice_api::ReceiverConfig;
 use sluice_receiver::{Body, Refusal, accepts_json, http_post, sse};
 
-use crate::Gateway;
+use crate::{Gateway, target};
 
 impl Gateway {
     /// Answers one request; `client` is the other side of its connection.
@@ -28,17 +28,13 @@ impl Gateway {
         request: Request<Incoming>,
         client: SocketAddr,
     ) -> Result<Response<Body>, Refusal> {
-        // Both share the request's bytes, so that the request itself can be handed on.
+        let host = target::check(&request)?;
+        // Shares the request's bytes, so that the request itself can be handed on.
         let uri = request.uri().clone();
-        let host = request.headers().get(header::HOST).cloned();
-        let host = match &host {
-            Some(host) => host.to_str().ok(),
-            None => uri.authority().map(http::uri::Authority::as_str),
-        };
         // The guard is let go before anything is awaited, so that a deployment is not held up.
         let found = {
             let routes = self.routes();
-            routes.find(host, uri.path()).map(|(found, below)| (found.clone(), below))
+            routes.find(host.as_deref(), uri.path()).map(|(found, below)| (found.clone(), below))
         };
         let Some((deployment, sub_path)) = found else {
             return Err(self.unrouted(

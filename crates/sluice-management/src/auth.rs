@@ -59,12 +59,19 @@ impl Password {
                 "The argon2 hash must be complete and ask for at most {MAX_MEMORY_KIB} KiB (m=…)."
             )));
         }
+        if matches_hash(&hash, "") {
+            return Err(invalid("The argon2 hash is that of an empty password.".to_owned()));
+        }
         Ok(Self::Hash(Box::new(hash)))
     }
 
     /// The argon2 hash of a password, with the parameters that the algorithm's authors recommend, as
     /// [`parse`](Self::parse) reads it.
     pub fn hash(password: &str) -> Result<String, Problem> {
+        if password.is_empty() {
+            let message = "The password must not be empty; it is read from the first line of standard input.";
+            return Err(Problem::new("", "password.invalid", message));
+        }
         let hash = Argon2::default().hash_password(password.as_bytes());
         hash.map(|hash| hash.to_string()).map_err(|error| {
             Problem::new("", "password.invalid", format!("The password can not be hashed: {error}."))

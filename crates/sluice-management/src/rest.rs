@@ -36,6 +36,11 @@ async fn metrics(State(registry): State<Registry>) -> impl IntoResponse {
 }
 
 async fn guard(State(auth): State<Auth>, request: Request, next: Next) -> Response {
+    if is_from_elsewhere(&request) {
+        let message =
+            "This request was made by a page of another origin, with the credentials of whoever looks at it.";
+        return ErrorAnswer::new(StatusCode::FORBIDDEN, "request.crossSite", message).into_response();
+    }
     let authorization = authorization(request.headers()).map(str::to_owned);
     match auth.admit(authorization.as_deref()).await {
         Admission::Granted => next.run(request).await,
@@ -51,6 +56,17 @@ async fn guard(State(auth): State<Auth>, request: Request, next: Next) -> Respon
             response
         }
     }
+}
+
+/// Whether a browser sent this on behalf of a page that does not come from here. Browsers keep Basic credentials
+/// and add them to whatever any page asks for.
+fn is_from_elsewhere(request: &Request) -> bool {
+    let text = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return !matches!(site, "same-origin" | "none");
+    }
+    let origin = text("origin").map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
+    origin.is_some_and(|origin| text("host") != Some(origin))
 }
 
 fn authorization(headers: &HeaderMap) -> Option<&str> {

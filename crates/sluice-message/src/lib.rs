@@ -4,9 +4,11 @@
 //! them from records; everything between the two passes them on by reference count.
 
 mod headers;
+mod json;
 mod message;
 mod position;
 
 pub use headers::{Header, Headers};
+pub use json::MAX_JSON_BYTES;
 pub use message::{FrameKind, Message, MessageBuilder};
 pub use position::{Offset, Partition, Place, Position, Topic};

@@ -11,7 +11,10 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{Headers, Place};
+use crate::{
+    Headers, Place,
+    json::{self, Parsed},
+};
 
 /// A message on its way between a web client and a broker. Cloning costs a reference count.
 #[derive(Debug, Clone)]
@@ -20,7 +23,7 @@ pub struct Message(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     parts: MessageBuilder,
-    json: OnceLock<Option<serde_json::Value>>,
+    json: OnceLock<Parsed>,
     frames: OnceLock<Box<Frame>>,
 }
 
@@ -176,9 +179,18 @@ impl Message {
         self.payload().len() + parts.key.as_ref().map_or(0, Bytes::len) + parts.headers.size() + OVERHEAD
     }
 
-    /// The payload as JSON, parsed at most once for all clients; `None` when it is not JSON.
-    pub fn json(&self) -> Option<&serde_json::Value> {
-        self.0.json.get_or_init(|| serde_json::from_slice(self.payload()).ok()).as_ref()
+    /// The payload as JSON; `None` when it is not JSON or larger than [`MAX_JSON_BYTES`]. Parsed once for
+    /// all clients and borrowed, unless parsed messages take too much memory already: then it is parsed
+    /// for this call alone.
+    pub fn json(&self) -> Option<Cow<'_, serde_json::Value>> {
+        let kept = match self.0.json.get() {
+            Some(kept) => kept,
+            None => match json::parse(self.payload()) {
+                Ok(parsed) => self.0.json.get_or_init(|| parsed),
+                Err(value) => return value.map(Cow::Owned),
+            },
+        };
+        kept.value.as_ref().map(Cow::Borrowed)
     }
 
     /// The rendering of this message of one kind, made by `render` if no client needed it before.

@@ -8,7 +8,10 @@ use sluice_broker::BrokerDriver;
 use sluice_message::Topic;
 use sluice_policy::Chains;
 use sluice_stream::{Begin, Hubs};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::failures::FailureLog;
 
 /// An event API as its receivers see it: a broker, topics, policies, bounds.
 pub struct Binding {
@@ -28,10 +31,14 @@ pub struct Binding {
     pub chains: Chains,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
+    /// Bytes of request bodies that the gateway may hold at once, one permit a byte; shared by all APIs.
+    pub body_bytes: Arc<Semaphore>,
     /// Set when the API stops serving: streams say goodbye and end.
     pub drain: CancellationToken,
     /// What is counted of this API.
     pub metrics: ApiMetrics,
+    /// Tells the log of publishes that failed.
+    pub failures: FailureLog,
     /// Everything in flight holds a token of it, so that a drain can wait.
     pub in_flight: TaskTracker,
 }

@@ -5,20 +5,30 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use prometheus_client::metrics::counter::Counter;
 use sluice_api::{HttpPostConfig, PlanId};
 use sluice_message::{Headers, Message};
 use sluice_policy::{Connection, EvalContext, Hook, Outcome};
-use tracing::debug;
+use tokio::sync::SemaphorePermit;
 
 use crate::{Binding, Body, Refusal};
 
-/// Request headers that say who the client is. They never become message headers: a broker and its readers
-/// must not learn a credential.
-const CREDENTIALS: [header::HeaderName; 4] =
-    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
-
-/// Credentials whose names are no registered header names.
-const NAMED_CREDENTIALS: [&str; 3] = ["x-gravitee-api-key", "x-api-key", "api-key"];
+/// Parts of the names of request headers that say who the client is, or may. They never become message
+/// headers: a broker and its readers must not learn a credential, whatever a client calls it.
+const CREDENTIALS: [&str; 12] = [
+    "auth",
+    "cookie",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "credential",
+    "apikey",
+    "api-key",
+    "csrf",
+    "xsrf",
+    "session",
+];
 
 /// Request headers about this one connection, RFC 9110 section 7.6.1, and about the body's transfer.
 const CONNECTION: [&str; 9] = [
@@ -49,19 +59,34 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let published = publish(binding, settings, plan, sub_path, request, body_timeout).await;
-    match &published {
-        Ok(()) => binding.metrics.published.inc(),
-        Err(refusal) => {
-            binding.metrics.publish_failed.inc();
-            debug!(api = %binding.api, code = refusal.code, reason = refusal.message, "A POST was not published.");
-            0
-        }
-    };
-    published?;
+    let attempt = Attempt(Some(&binding.metrics.publish_failed));
+    if let Err(refusal) = publish(binding, settings, plan, sub_path, request, body_timeout).await {
+        binding.failures.tell(&binding.api, &refusal);
+        return Err(refusal);
+    }
+    attempt.succeeded();
+    binding.metrics.published.inc();
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)
+}
+
+/// A publish under way. One that does not succeed is counted, also when the client goes away meanwhile and
+/// nobody is left to be told.
+struct Attempt<'a>(Option<&'a Counter>);
+
+impl Attempt<'_> {
+    fn succeeded(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(failed) = self.0 {
+            failed.inc();
+        }
+    }
 }
 
 async fn publish<B>(
@@ -77,6 +102,8 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (head, body) = request.into_parts();
+    // Held until the broker has the message, so that bodies on their way are counted too.
+    let _bytes = reserve(&body, binding)?;
     let payload = read_body(body, binding.max_body_bytes, body_timeout).await?;
     let mut message = Message::builder().payload(payload);
     if settings.request_headers_to_message {
@@ -99,9 +126,20 @@ where
         };
     }
     for topic in &binding.publish_topics {
-        binding.driver.publish(topic, message.clone()).await?;
+        binding.driver.publish(topic, message.clone()).await.map_err(Refusal::from)?;
     }
     Ok(())
+}
+
+/// Room for a body: as much as it announces, or as much as it may be.
+fn reserve<'a, B: http_body::Body>(body: &B, binding: &'a Binding) -> Result<SemaphorePermit<'a>, Refusal> {
+    let limit = binding.max_body_bytes;
+    let bytes = body.size_hint().exact().map_or(limit, |bytes| usize::try_from(bytes).unwrap_or(limit));
+    let permits = u32::try_from(bytes.min(limit)).unwrap_or(u32::MAX);
+    binding.body_bytes.try_acquire_many(permits).map_err(|_| {
+        let text = "The gateway holds as many request bodies as it may; try again in a moment.";
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "request.overloaded", text)
+    })
 }
 
 /// The whole body, within its bound in bytes and in time.
@@ -144,8 +182,7 @@ fn message_headers(request: &HeaderMap) -> Headers {
         .collect();
     let kept = request.iter().filter(|(name, _)| {
         let text = name.as_str();
-        !CREDENTIALS.contains(name)
-            && !NAMED_CREDENTIALS.contains(&text)
+        !CREDENTIALS.iter().any(|part| text.contains(part))
             && !CONNECTION.contains(&text)
             && !nominated.iter().any(|nominated| nominated == text)
     });

@@ -6,10 +6,12 @@
 
 mod binding;
 mod body;
+mod failures;
 pub mod http_post;
 mod refusal;
 pub mod sse;
 
 pub use binding::{ApiMetrics, Binding};
 pub use body::Body;
+pub use failures::FailureLog;
 pub use refusal::{Refusal, accepts_json};

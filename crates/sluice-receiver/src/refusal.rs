@@ -18,12 +18,19 @@ pub struct Refusal {
     pub code: &'static str,
     /// One or two sentences: what happened and what to do.
     pub message: String,
+    /// What is for the log alone: addresses and the broker's own words.
+    detail: Option<String>,
 }
 
 impl Refusal {
     /// A refusal with these parts.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), detail: None }
+    }
+
+    /// What happened, in the words for the log.
+    pub fn detail(&self) -> &str {
+        self.detail.as_deref().unwrap_or(&self.message)
     }
 
     /// The answer, as JSON or as plain text; see [`accepts_json`].
@@ -59,7 +66,29 @@ impl From<DriverError> for Refusal {
             _ if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self::new(status, error.code(), error.message)
+        Self { detail: Some(error.message), ..Self::new(status, error.kind.code(), told(error.kind)) }
+    }
+}
+
+/// What a web client is told of a broker's error. Not the broker's own words: they name addresses and topics
+/// that are no client's business.
+const fn told(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Unreachable => {
+            "The broker behind this API did not answer in time; the message may or may not have been taken. Try again."
+        }
+        ErrorKind::Refused => "The broker behind this API refuses the gateway. Its operator has to act.",
+        ErrorKind::NoTopic => "The topic behind this API does not exist. Its operator has to act.",
+        ErrorKind::TooLarge => "The message is larger than the broker behind this API takes.",
+        ErrorKind::Overloaded => {
+            "More messages are under way than may be; this one was not taken. Try again."
+        }
+        ErrorKind::PositionLost => "The messages behind this position are no longer kept.",
+        ErrorKind::Closed => "This API is being deployed anew. Try again.",
+        ErrorKind::Storage => "The gateway cannot write to its disk. Its operator has to act.",
+        ErrorKind::Unsupported | ErrorKind::Configuration | ErrorKind::Other => {
+            "The broker behind this API cannot be used as it is set. Its operator has to act."
+        }
     }
 }
 

@@ -155,7 +155,13 @@ impl Hubs {
         }
         let member = self.membership(driver, topics);
         let mut progress = member.0.progress.subscribe();
-        let live = progress.wait_for(|progress| !matches!(progress.phase, Phase::Opening(_)));
+        let live = progress.wait_for(|progress| match &progress.phase {
+            // An outage may pass in a moment; the other errors stay until somebody does something.
+            Phase::Opening(failed) => {
+                failed.as_ref().is_some_and(|error| error.kind != ErrorKind::Unreachable)
+            }
+            Phase::Live | Phase::Failed(_) | Phase::Ended => true,
+        });
         let phase = match tokio::time::timeout(self.options.open_timeout, live).await {
             Ok(Ok(progress)) => progress.phase.clone(),
             Ok(Err(_)) => Phase::Ended,

@@ -1,6 +1,6 @@
 //! The settings of the process, put together from flags, variables, the config file and defaults.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{env::VarError, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use sluice_api::{Format, Problem, from_value, parse_document};
@@ -53,10 +53,14 @@ pub(crate) struct Limits {
     pub(crate) max_management_connections: usize,
     /// Milliseconds for a request head to arrive, and for a connection to stay idle.
     pub(crate) header_timeout_ms: u64,
+    /// Milliseconds that a client may take nothing of what is written to it before it is cut off.
+    pub(crate) write_timeout_ms: u64,
     /// Bytes of a request head that are always taken, at least 8192; twice as many are refused.
     pub(crate) max_header_bytes: usize,
     /// Milliseconds for a request body to arrive.
     pub(crate) body_timeout_ms: u64,
+    /// Bytes of request bodies that are held at once, by all event APIs together; further requests get 503.
+    pub(crate) body_bytes: usize,
     /// Milliseconds that a publish waits for the broker's acknowledgement before it is answered 503.
     pub(crate) publish_timeout_ms: u64,
     /// Milliseconds that a new stream waits for the broker before it is answered 503.
@@ -79,8 +83,10 @@ impl Default for Limits {
             max_connections: listen.max_connections,
             max_management_connections: 256,
             header_timeout_ms: milliseconds(listen.header_timeout),
+            write_timeout_ms: milliseconds(listen.write_timeout),
             max_header_bytes: listen.max_header_bytes,
             body_timeout_ms: milliseconds(gateway.body_timeout),
+            body_bytes: gateway.body_bytes,
             publish_timeout_ms: milliseconds(KafkaOptions::default().publish_timeout),
             open_timeout_ms: milliseconds(hub.open_timeout),
             drain_timeout_ms: milliseconds(gateway.drain_timeout),
@@ -126,7 +132,13 @@ impl Config {
             }
             None => File::default(),
         };
-        let password = std::env::var("SLUICE_ADMIN_PASSWORD").ok().or(file.admin_password);
+        let password = match std::env::var("SLUICE_ADMIN_PASSWORD") {
+            Ok(password) => Some(password),
+            Err(VarError::NotPresent) => file.admin_password,
+            Err(VarError::NotUnicode(_)) => {
+                return Err(vec!["SLUICE_ADMIN_PASSWORD: is not UTF-8.".to_owned()]);
+            }
+        };
         let password = Password::parse(password.as_deref().unwrap_or(DEFAULT_PASSWORD))
             .map_err(|problem| vec![format!("SLUICE_ADMIN_PASSWORD (adminPassword): {problem}")])?;
         let config = Self {
@@ -159,24 +171,35 @@ impl Config {
                  or listen on a loopback address only."
             ));
         }
-        let limits = &self.limits;
-        for (key, value, least) in [
-            ("limits.maxConnections", limits.max_connections as u64, 1),
-            ("limits.maxManagementConnections", limits.max_management_connections as u64, 1),
-            ("limits.headerTimeoutMs", limits.header_timeout_ms, 1),
-            ("limits.maxHeaderBytes", limits.max_header_bytes as u64, 8192),
-            ("limits.bodyTimeoutMs", limits.body_timeout_ms, 1),
-            ("limits.publishTimeoutMs", limits.publish_timeout_ms, 1),
-            ("limits.openTimeoutMs", limits.open_timeout_ms, 1),
-            ("limits.ringMessages", limits.ring_messages as u64, 1),
-            ("limits.ringBytes", limits.ring_bytes as u64, 1024),
-            ("embeddedLog.retentionHours", self.embedded_log.retention_hours, 1),
-            ("embeddedLog.retentionBytes", self.embedded_log.retention_bytes, 1 << 20),
-            ("embeddedLog.maxTopics", self.embedded_log.max_topics as u64, 1),
-            ("embeddedLog.maxMessageBytes", self.embedded_log.max_message_bytes as u64, 1),
+        let (limits, log) = (&self.limits, &self.embedded_log);
+        // Nobody means a wait of more than a day, or more than a terabyte in memory.
+        let (day, tebibyte) = (86_400_000, 1 << 40);
+        for (key, value, least, most) in [
+            ("limits.maxConnections", limits.max_connections as u64, 1, 1_000_000),
+            ("limits.maxManagementConnections", limits.max_management_connections as u64, 1, 1_000_000),
+            ("limits.headerTimeoutMs", limits.header_timeout_ms, 1, day),
+            ("limits.writeTimeoutMs", limits.write_timeout_ms, 1, day),
+            ("limits.maxHeaderBytes", limits.max_header_bytes as u64, 8192, 16 << 20),
+            ("limits.bodyTimeoutMs", limits.body_timeout_ms, 1, day),
+            ("limits.bodyBytes", limits.body_bytes as u64, 1 << 20, tebibyte),
+            ("limits.publishTimeoutMs", limits.publish_timeout_ms, 1, day),
+            ("limits.openTimeoutMs", limits.open_timeout_ms, 1, day),
+            ("limits.drainTimeoutMs", limits.drain_timeout_ms, 0, day),
+            ("limits.ringMessages", limits.ring_messages as u64, 1, 1 << 32),
+            ("limits.ringBytes", limits.ring_bytes as u64, 1024, tebibyte),
+            ("limits.lingerMs", limits.linger_ms, 0, day),
+            ("embeddedLog.retentionHours", log.retention_hours, 1, 1_000_000),
+            ("embeddedLog.retentionBytes", log.retention_bytes, 1 << 20, 1 << 60),
+            ("embeddedLog.maxTopics", log.max_topics as u64, 1, 100_000),
+            (
+                "embeddedLog.maxMessageBytes",
+                log.max_message_bytes as u64,
+                1,
+                LogOptions::LARGEST_MESSAGE.into(),
+            ),
         ] {
-            if value < least {
-                faults.push(format!("{key}: must be at least {least}."));
+            if !(least..=most).contains(&value) {
+                faults.push(format!("{key}: must be from {least} to {most}."));
             }
         }
         faults
@@ -191,6 +214,7 @@ impl Config {
                 linger: Duration::from_millis(limits.linger_ms),
                 open_timeout: Duration::from_millis(limits.open_timeout_ms),
             },
+            body_bytes: limits.body_bytes,
             body_timeout: Duration::from_millis(limits.body_timeout_ms),
             drain_timeout: self.drain_timeout(),
         }
@@ -200,8 +224,14 @@ impl Config {
         ListenOptions {
             max_connections,
             header_timeout: Duration::from_millis(self.limits.header_timeout_ms),
+            write_timeout: Duration::from_millis(self.limits.write_timeout_ms),
             max_header_bytes: self.limits.max_header_bytes,
         }
+    }
+
+    /// How long a management request may take: its body, and the drain that stopping an API waits for.
+    pub(crate) fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.limits.body_timeout_ms) + self.drain_timeout()
     }
 
     pub(crate) fn drain_timeout(&self) -> Duration {

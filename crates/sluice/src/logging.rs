@@ -1,5 +1,7 @@
 //! Log lines on standard error, as text or JSON.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{cli::LogFormat, config::Config, server::Mode};
@@ -10,17 +12,36 @@ pub(crate) fn start(mode: Mode, config: &Config) -> Result<(), String> {
         Mode::Dev => "warn",
         Mode::Run => "info",
     };
-    let filter = config.log_level.as_deref().unwrap_or(default);
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| format!("The log level '{filter}' is not understood: {error}."))?;
+    let filter = filter(config.log_level.as_deref().unwrap_or(default))?;
     let lines = fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     match config.log_format {
-        LogFormat::Text => registry.with(lines.with_target(false)).init(),
+        // Colours are for people who watch, not for files.
+        LogFormat::Text => {
+            registry.with(lines.with_ansi(std::io::stderr().is_terminal()).with_target(false)).init();
+        }
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
     }
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(%panic, "A part of the gateway failed in a way that it never should; please report this.");
     }));
     Ok(())
+}
+
+/// The filter as it is written, with the embedded log's engine kept to what it warns of unless it is named.
+fn filter(written: &str) -> Result<EnvFilter, String> {
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    // A word alone would be taken for the name of a part of the program, and silence everything else.
+    let unknown = written.split(',').map(str::trim).find(|directive| {
+        let word = !directive.contains(['=', ':', '[', '_']);
+        word && !levels.contains(&directive.to_ascii_lowercase().as_str())
+    });
+    if let Some(unknown) = unknown {
+        return Err(format!(
+            "The log level '{unknown}' (--log-level, SLUICE_LOG_LEVEL, logLevel) is none of {}.",
+            levels.join(", ")
+        ));
+    }
+    EnvFilter::try_new(format!("fjall=warn,lsm_tree=warn,{written}"))
+        .map_err(|error| format!("The log filter '{written}' is not understood: {error}."))
 }

@@ -12,7 +12,7 @@ mod logging;
 mod ready_file;
 mod server;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -24,6 +24,9 @@ use crate::{
 /// Returns memory to the system and stays small under the many short allocations of HTTP.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long threads may take to end after everything was drained.
+const LAST_WAIT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let (mode, options) = match Cli::parse().command {
@@ -42,7 +45,10 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&format!("The threads could not be started: {error}.")),
     };
-    match runtime.block_on(server::run(mode, config)) {
+    let ended = runtime.block_on(server::run(mode, config));
+    // Whatever still waits for a broker on a thread of its own must not hold up the end.
+    runtime.shutdown_timeout(LAST_WAIT);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => refuse(&fault),
     }

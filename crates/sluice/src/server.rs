@@ -1,13 +1,17 @@
 //! One run of the gateway: start in the right order, say so, wait for a signal, drain.
 
 use std::{
+    convert::Infallible,
     fs,
     io::Write,
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
     path::Path,
     time::{Duration, Instant},
 };
 
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
 use sluice_gateway::{Gateway, Listeners};
 use sluice_management::{Auth, Registry};
 use sluice_store::Store;
@@ -59,6 +63,7 @@ struct Server {
 
 impl Server {
     async fn start(mode: Mode, config: &Config) -> Result<Self, String> {
+        let max_connections = allow_open_files(config);
         if let Some(path) = &config.ready_file {
             ReadyFile::clear(path).map_err(|error| format!("{}: {error}.", path.display()))?;
         }
@@ -72,10 +77,10 @@ impl Server {
         let store = Store::open(&config.data_dir).await.map_err(|error| error.to_string())?;
         let registry = Registry::open(store, gateway.clone()).await.map_err(|error| error.to_string())?;
         let built_in = if mode == Mode::Dev { dev::examples()? } else { Vec::new() };
-        let mut files = ApiFiles::new(config.api.clone(), built_in)?;
+        let files = ApiFiles::new(config.api.clone(), built_in)?;
         files.deploy(&registry).await;
 
-        let traffic = Listeners::new(config.listen_options(config.limits.max_connections));
+        let traffic = Listeners::new(config.listen_options(max_connections));
         for socket in gateway_sockets {
             let gateway = gateway.clone();
             traffic.serve(socket, move |request, client| {
@@ -85,9 +90,10 @@ impl Server {
         }
         let administration = Listeners::new(config.listen_options(config.limits.max_management_connections));
         let router = sluice_management::router(registry.clone(), Auth::new(config.admin_password.clone()));
+        let timeout = config.request_timeout();
         for socket in management_sockets {
             let router = router.clone();
-            administration.serve(socket, move |request, _| router.clone().oneshot(request));
+            administration.serve(socket, move |request, _| answer(router.clone(), request, timeout));
         }
         tokio::spawn(files.watch(registry));
 
@@ -131,6 +137,50 @@ impl Server {
     }
 }
 
+/// Files that are open beside connections: logs, databases, brokers.
+const OTHER_FILES: usize = 512;
+
+/// Raises the limit on open files as far as it may be, since each connection is one. Returns how many gateway
+/// connections there can be, so that a flood of them takes no file from brokers and administration.
+fn allow_open_files(config: &Config) -> usize {
+    let limits = &config.limits;
+    let others = limits.max_management_connections + OTHER_FILES;
+    let wanted = limits.max_connections + others;
+    let allowed = match rlimit::increase_nofile_limit(wanted as u64) {
+        Ok(allowed) => usize::try_from(allowed).unwrap_or(usize::MAX),
+        Err(error) => {
+            warn!(%error, "The limit on open files could not be read.");
+            return limits.max_connections;
+        }
+    };
+    if allowed >= wanted {
+        return limits.max_connections;
+    }
+    let possible = allowed.saturating_sub(others).max(1);
+    warn!(
+        allowed,
+        wanted,
+        max_connections = possible,
+        "This process may open fewer files than limits.maxConnections needs, and takes fewer connections; raise \
+         the limit (ulimit -n) or lower the setting."
+    );
+    possible
+}
+
+/// Answers a management request, or gives it up when its body does not come.
+async fn answer(
+    router: axum::Router,
+    request: Request<Incoming>,
+    timeout: Duration,
+) -> Result<Response<axum::body::Body>, Infallible> {
+    let answered = tokio::time::timeout(timeout, router.oneshot(request)).await;
+    answered.unwrap_or_else(|_| {
+        let mut response = Response::new(axum::body::Body::empty());
+        *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
+        Ok(response)
+    })
+}
+
 /// Binds every address. The addresses really bound come back in the same order.
 async fn bind(wanted: &[SocketAddr], flag: &str) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), String> {
     let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
@@ -148,7 +198,9 @@ async fn bind(wanted: &[SocketAddr], flag: &str) -> Result<(Vec<TcpListener>, Ve
 /// that ends.
 fn lock_data_dir(path: &Path) -> Result<fs::File, String> {
     let fault = |reason: String| format!("The data directory {}: {reason}.", path.display());
-    fs::create_dir_all(path).map_err(|error| fault(format!("cannot be made: {error}")))?;
+    // For this user only: it holds messages, definitions and the key to their secrets.
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| fault(format!("cannot be made: {error}")))?;
     let file =
         fs::File::create(path.join("lock")).map_err(|error| fault(format!("cannot be written: {error}")))?;
     match file.try_lock() {

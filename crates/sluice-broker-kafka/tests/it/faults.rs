@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rdkafka::{
     mocking::MockCluster,
     types::{RDKafkaApiKey, RDKafkaRespErr},
@@ -86,6 +87,35 @@ async fn publishing_and_reading_go_on_when_the_broker_comes_back() {
     cluster.broker_up(1).expect("it is down");
     publish_until_it_works(&kafka, &topic).await;
     assert_eq!(payloads(&mut reader, 1).await, ["again"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_makes_topics_on_demand_is_never_asked_to() {
+    let cluster = MockCluster::new(1).expect("a mock cluster, which makes them");
+    let kafka = open_with(&at(&cluster.bootstrap_servers()), QUICK);
+    let topic = Topic::from("orders");
+    let published = step("publish", kafka.publish(&topic, message("lost"))).await.err();
+    let group = StartAt::Group { name: "group".into(), from_earliest: true };
+    let joined = try_consume(&kafka, &topic, group).await.err();
+    let consumed = try_consume(&kafka, &topic, StartAt::Latest).await.err();
+    let bounds = step("bounds", kafka.bounds(std::slice::from_ref(&topic))).await.err();
+    for error in [published, joined, consumed, bounds] {
+        let error = error.expect("there is no topic");
+        assert_eq!(error.kind, ErrorKind::NoTopic, "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_closes_while_another_does_waits_until_all_is_settled() {
+    let kafka = open_with(&at(&nowhere().await), QUICK);
+    let topic = Topic::from("orders");
+    let mut publishing = kafka.publish(&topic, message("lost"));
+    assert!((&mut publishing).now_or_never().is_none());
+    let mut closing = kafka.close();
+    assert!((&mut closing).now_or_never().is_none());
+    step("close", kafka.close()).await;
+    assert!(publishing.now_or_never().is_some());
+    step("close", closing).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

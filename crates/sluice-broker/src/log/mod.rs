@@ -48,11 +48,13 @@ pub struct LogOptions {
     /// How long a message is kept, from when the log took it. Default 7 days.
     pub retention_age: Duration,
     /// Bytes that a topic may hold before its oldest messages go; what is on the disk may be some write
-    /// buffers more. Default 1 GiB.
+    /// buffers more. Messages that were written in one piece go together, and those written last never go
+    /// for their size: they stay even when they alone are more than this. Default 1 GiB.
     pub retention_bytes: u64,
     /// How often to look for messages that are too old. Default 1 minute.
     pub retention_interval: Duration,
-    /// Bytes of the largest message, counted as [`Message::size`]. Default 16 MiB.
+    /// Bytes of the largest message, counted as [`Message::size`]. More than
+    /// [`LARGEST_MESSAGE`](Self::LARGEST_MESSAGE) counts as that. Default 16 MiB.
     pub max_message_bytes: usize,
     /// Topics that there may be. Default 256.
     pub max_topics: usize,
@@ -60,10 +62,25 @@ pub struct LogOptions {
     pub max_groups: usize,
     /// Messages and commits that may wait for the disk at the same time. Default 10,000.
     pub queue_messages: u32,
-    /// Bytes that may wait for the disk at the same time; at least `max_message_bytes`. Default 32 MiB.
+    /// Bytes that may wait for the disk at the same time; `max_message_bytes` if that is more, so that
+    /// the largest message always fits. Default 32 MiB.
     pub queue_bytes: u32,
     /// How long a publish or a commit may take. Default 10 seconds.
     pub publish_timeout: Duration,
+}
+
+impl LogOptions {
+    /// Bytes beyond which no message can be: what is written in one piece must stay far below 4 GiB.
+    pub const LARGEST_MESSAGE: u32 = 1 << 30;
+
+    fn message_limit(&self) -> u32 {
+        u32::try_from(self.max_message_bytes)
+            .map_or(Self::LARGEST_MESSAGE, |max| max.min(Self::LARGEST_MESSAGE))
+    }
+
+    fn queue_bound(&self) -> u32 {
+        self.queue_bytes.max(self.message_limit())
+    }
 }
 
 impl Default for LogOptions {
@@ -118,8 +135,8 @@ impl Log {
     /// existing log is ready after reading what was written last.
     pub fn open(directory: impl AsRef<Path>, options: LogOptions) -> Result<Self, DriverError> {
         let directory = directory.as_ref().to_owned();
-        if options.max_message_bytes > options.queue_bytes as usize || options.queue_messages == 0 {
-            let text = "The log's queue must hold at least one message of the largest size.";
+        if options.queue_messages == 0 {
+            let text = "The log's queue must hold at least one message.";
             return Err(DriverError::new(ErrorKind::Configuration, text));
         }
         let store = Store::open(&directory)?;
@@ -134,7 +151,7 @@ impl Log {
             store: RwLock::new(Some(store)),
             topics: RwLock::new(topics),
             slots: Arc::new(Semaphore::new(options.queue_messages as usize)),
-            room: Arc::new(Semaphore::new(options.queue_bytes as usize)),
+            room: Arc::new(Semaphore::new(options.queue_bound() as usize)),
             options,
         });
         let (jobs, received) = mpsc::channel();
@@ -152,16 +169,15 @@ impl Log {
     }
 
     async fn append(&self, topic: &Topic, message: Message) -> Result<Receipt, DriverError> {
-        let (size, limit) = (message.size(), self.0.shared.options.max_message_bytes);
-        if size > limit {
+        let (size, limit) = (message.size(), self.0.shared.options.message_limit());
+        let permits = u32::try_from(size).ok().filter(|size| *size <= limit).ok_or_else(|| {
             let text = format!("A message of {size} bytes is over the log's limit of {limit} bytes.");
-            return Err(DriverError::new(ErrorKind::TooLarge, text));
-        }
+            DriverError::new(ErrorKind::TooLarge, text)
+        })?;
         let deadline = self.deadline();
         let slot = self.slot(deadline).await?;
         let log = self.topic(topic).await?;
-        // Never cut short: the limit on a message is below the bound of the queue.
-        let room = self.0.shared.room.clone().acquire_many_owned(u32::try_from(size).unwrap_or(u32::MAX));
+        let room = self.0.shared.room.clone().acquire_many_owned(permits);
         let room = timeout_at(deadline, room).await.map_err(|_| overloaded())?.map_err(|_| closed())?;
         let work = Work::Append { topic: log, message };
         let offset = self.submit(work, [Some(slot), Some(room)], deadline).await?;

@@ -109,7 +109,11 @@ impl Reader {
                 let (mut messages, mut moved) = (Vec::new(), Vec::new());
                 for (index, topic, start, offsets) in wanted {
                     let (before, next) = (messages.len(), offsets.start);
-                    store.read(&topic, start, offsets, limit, &mut messages)?;
+                    match store.read(&topic, start, offsets, limit, &mut messages) {
+                        // What is good before it is not held back: the next call meets the error first.
+                        Err(_) if !messages.is_empty() => {}
+                        result => result?,
+                    }
                     let count = messages.len() - before;
                     if count == 0 {
                         break;

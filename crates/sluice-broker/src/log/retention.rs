@@ -106,7 +106,10 @@ impl Retention {
         extent: &Extent,
     ) -> Result<Vec<ChunkKey>, DriverError> {
         let oldest_ms = now_ms().saturating_sub(i64::try_from(self.age.as_millis()).unwrap_or(i64::MAX));
-        let too_much = |chunk: &ChunkKey| extent.bytes_at_end.saturating_sub(chunk.bytes_before) > self.bytes;
+        // Never the newest chunk: what was just acknowledged must not vanish because it is large.
+        let too_much = |chunk: &ChunkKey| {
+            chunk.end() < extent.end && extent.bytes_at_end.saturating_sub(chunk.bytes_before) > self.bytes
+        };
         let mut surplus = Vec::new();
         for chunk in store.chunks(&topic.name, extent.start)?.take(PIECE) {
             let chunk = chunk?;

@@ -122,7 +122,7 @@ impl Store {
     }
 
     /// Appends the messages of these offsets to `batch` up to the limit, the first even when it is larger.
-    /// No chunk that begins before `start` is looked at.
+    /// No chunk that begins before `start` is looked at. After an error `batch` has what came before it.
     pub(super) fn read(
         &self,
         topic: &Topic,
@@ -224,7 +224,8 @@ impl Store {
         changes.0.insert(&self.groups, format!("{topic}\0{group}"), next.to_be_bytes());
     }
 
-    /// Hands the changes to the operating system: they survive the end of this process, not yet a power cut.
+    /// Writes the changes, all or none, and shows them to readers. Their last bytes may still lie in a buffer
+    /// of this process: only [`Store::sync`] makes sure that they survive its end, or a power cut.
     pub(super) fn write(&self, changes: Changes) -> Result<(), DriverError> {
         changes.0.commit().map_err(|error| storage("The log cannot be written", &error))
     }

@@ -88,6 +88,18 @@ async fn a_topic_over_its_size_loses_its_oldest_and_says_so_to_whoever_wanted_th
 }
 
 #[tokio::test]
+async fn the_newest_messages_stay_even_when_they_alone_are_over_the_size() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(&directory, |options| options.retention_bytes = SIZE as u64 / 2);
+    publish(&log, 3).await;
+    // Retention looks after every write, so that it has by the time of the close.
+    log.close().await;
+    let log = open(&directory, |_| {});
+    let extent = wait_for(&log, |_| true).await;
+    assert_eq!((extent.start, extent.end), (2, 3));
+}
+
+#[tokio::test]
 async fn more_than_the_queue_holds_is_refused_and_what_it_holds_is_kept() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(&directory, |options| {
@@ -126,6 +138,28 @@ async fn bytes_that_do_not_fit_the_queue_wait_for_room() {
 }
 
 #[tokio::test]
+async fn a_message_of_the_largest_size_fits_a_queue_that_is_smaller() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(&directory, |options| {
+        options.max_message_bytes = 2 * SIZE;
+        options.queue_bytes = 1;
+    });
+    publish(&log, 1).await;
+    let large = Message::builder().payload(vec![b'x'; 2 * SIZE]).build();
+    assert_eq!(kind(log.publish(&topic(), large).await), Some(ErrorKind::TooLarge));
+}
+
+#[tokio::test]
+async fn any_limit_on_a_message_lets_the_log_open() {
+    for limit in [0, u32::MAX as usize, usize::MAX] {
+        let directory = tempfile::tempdir().unwrap();
+        let log = open(&directory, |options| options.max_message_bytes = limit);
+        let expected = (limit == 0).then_some(ErrorKind::TooLarge);
+        assert_eq!(kind(log.publish(&topic(), message()).await), expected, "{limit}");
+    }
+}
+
+#[tokio::test]
 async fn a_corrupt_record_is_an_error_with_its_place() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(&directory, |_| {});
@@ -150,6 +184,27 @@ async fn a_corrupt_record_is_an_error_with_its_place() {
         assert!(error.message.contains(offset) && error.message.contains("topic t"), "{error}");
     }
     publish(&log, 1).await;
+}
+
+#[tokio::test]
+async fn messages_before_a_corrupt_record_are_read_and_then_it_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(&directory, |_| {});
+    publish(&log, 3).await;
+    log.close().await;
+    {
+        let store = Store::open(directory.path()).unwrap();
+        let chunk = store.chunks(&topic(), 2).unwrap().next().unwrap().unwrap();
+        let mut changes = store.changes();
+        store.put_chunk(&mut changes, &chunk, vec![77]);
+        store.write(changes).unwrap();
+        store.sync().unwrap();
+    }
+    let log = open(&directory, |_| {});
+    let mut reader = consume(&log, StartAt::Earliest).await.unwrap();
+    assert_eq!(fetch(&mut reader).await.unwrap(), [0, 1]);
+    let error = fetch(&mut reader).await.unwrap_err();
+    assert!(error.kind == ErrorKind::Storage && error.message.contains("offset 2"), "{error}");
 }
 
 #[tokio::test]

@@ -233,7 +233,7 @@ fn prepare(store: &Store, batch: &[Job]) -> Result<(Changes, Vec<u64>, Grown), D
             topic: store.number(&log.name)?,
             first: extent.end,
             count,
-            // A batch is far below 4 GiB.
+            // A batch and the largest message are far below 4 GiB.
             length: u32::try_from(value.len()).unwrap_or(u32::MAX),
             appended_ms: now_ms(),
             bytes_before: extent.bytes_at_end,

@@ -1,10 +1,12 @@
-//! A process that writes to the log is killed at any moment: what it acknowledged is there.
+//! A process that writes to the log is killed at any moment: what it acknowledged is there. A last write that
+//! reached the disk in part is forgotten.
 
 use std::{
     collections::BTreeMap,
     env,
+    fs::{self, File},
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -36,6 +38,64 @@ async fn what_a_killed_process_acknowledged_is_there() {
         log.close().await;
     }
     assert!(acknowledged.len() >= 5 * 300);
+}
+
+#[tokio::test]
+async fn a_last_write_that_reached_the_disk_in_part_is_forgotten_and_the_log_goes_on() {
+    let original = tempfile::tempdir().unwrap();
+    let log = Log::open(&original, LogOptions::default()).unwrap();
+    for _ in 0..3 {
+        publish(&log).await;
+    }
+    for missing in [1, 12, 20, 600] {
+        // What follows the last write in the file: nothing, or the zeros with which it was made.
+        for zeros in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            copy(original.path(), directory.path());
+            tear(&newest_journal(directory.path()), missing, zeros);
+            for expected in [2, 3] {
+                let log = Log::open(&directory, LogOptions::default()).unwrap();
+                assert_eq!(read_all(&log, TOPICS[0]).await.len(), expected, "{missing} bytes, {zeros}");
+                assert_eq!(publish(&log).await, expected as u64);
+                log.close().await;
+            }
+        }
+    }
+}
+
+async fn publish(log: &Log) -> u64 {
+    let message = Message::builder().payload(vec![b'x'; 1000]).build();
+    log.publish(&Topic::from(TOPICS[0]), message).await.unwrap().place.unwrap().offset.0
+}
+
+/// Copies what a killed process would leave behind.
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+fn newest_journal(directory: &Path) -> PathBuf {
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let journals = files.filter(|path| path.extension().is_some_and(|extension| extension == "jnl"));
+    journals.max_by_key(|path| path.file_stem()?.to_str()?.parse::<u64>().ok()).unwrap()
+}
+
+/// Takes the last bytes that were written off the file.
+fn tear(journal: &Path, missing: u64, zeros: bool) {
+    let bytes = fs::read(journal).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+    let file = File::options().write(true).open(journal).unwrap();
+    file.set_len(end - missing).unwrap();
+    if zeros {
+        file.set_len(bytes.len() as u64).unwrap();
+    }
 }
 
 /// Runs [`publishes_until_it_is_killed`] in a process of its own, kills it after so many acknowledgements and

@@ -180,8 +180,7 @@ impl Registry {
         .await
     }
 
-    /// Stops serving. Returns once clients were told and what was in flight is done, within the gateway's
-    /// bound.
+    /// Stops serving. What is in flight is finished in the background, within the gateway's bound.
     pub async fn stop(&self, id: &ApiId, expected: Expected) -> Result<Arc<ManagedApi>, RegistryError> {
         self.change(id, expected, |record, _| {
             if !record.started {
@@ -302,15 +301,24 @@ impl Inner {
         }
     }
 
-    /// Everything that speaks against a record, given the one it replaces. What did not change is not
-    /// judged again, so that an API that no longer compiles can still be stopped.
+    /// The paths of a changed definition that other APIs hold.
+    fn taken_paths(&self, former: Option<&ManagedApi>, record: &ApiRecord) -> Vec<Problem> {
+        if former.is_some_and(|former| former.record.draft == record.draft) {
+            return Vec::new();
+        }
+        let state = self.read();
+        let others = state.apis.values().filter(|other| other.record.id() != record.id());
+        rules::taken_paths(&record.draft, others.flat_map(|other| rules::held_paths(&other.record)))
+    }
+
+    /// Everything that speaks against a record by itself, given the one it replaces. What did not change is
+    /// not judged again, so that an API that no longer compiles can still be stopped.
     fn examine(&self, former: Option<&ManagedApi>, record: &ApiRecord) -> Vec<Problem> {
         let mut problems = Vec::new();
         let former_record = former.map(|api| &api.record);
         let known = |plan| former_record.is_some_and(|former| former.plans.contains(plan));
         let new_plan = record.plans.iter().any(|plan| plan.closed_at.is_none() && !known(plan));
         if new_plan || former_record.is_none_or(|former| former.draft != record.draft) {
-            problems.extend(rules::taken_paths(&record.draft, self.read().apis.values().map(|api| &**api)));
             problems.extend(rules::second_key_less_plan(&record.plans));
             problems.extend(rules::second_plan_of_an_id(&record.plans));
             problems.extend(self.gateway.check(&rules::with_plans(&record.draft, &record.plans)));
@@ -327,16 +335,17 @@ impl Inner {
         former: Option<&ManagedApi>,
         record: ApiRecord,
     ) -> Result<Arc<ManagedApi>, RegistryError> {
-        let problems = self.examine(former, &record);
+        let mut problems = self.taken_paths(former, &record);
+        problems.extend(self.examine(former, &record));
         if !problems.is_empty() {
             return Err(RegistryError::Invalid(problems));
         }
         self.store.save_api(&record).await?;
-        self.run(former, record, Origin::Management).await
+        self.run(former, record, Origin::Management)
     }
 
     /// Makes run what a record says and shows it to readers.
-    async fn run(
+    fn run(
         &self,
         former: Option<&ManagedApi>,
         record: ApiRecord,
@@ -354,7 +363,7 @@ impl Inner {
                 }
             }
         } else if !record.started && former.is_some_and(|former| former.record.started) {
-            self.gateway.undeploy(&id).await;
+            self.gateway.undeploy(&id);
         }
         let api = Arc::new(ManagedApi { record, origin, settled: faults.is_empty(), faults });
         self.write().apis.insert(id.clone(), Arc::clone(&api));

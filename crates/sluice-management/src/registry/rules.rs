@@ -1,32 +1,31 @@
 //! Rules that look beyond one definition: paths among all APIs, plans among each other, masked secrets.
 
-use sluice_api::{EventApi, PlanSecurity, Problem};
-use sluice_store::PlanRecord;
-
-use super::ManagedApi;
+use sluice_api::{EventApi, HttpPath, PlanSecurity, Problem};
+use sluice_store::{ApiRecord, PlanRecord};
 
 /// The definition as it runs, or would run: with its plans.
 pub(super) fn with_plans(definition: &EventApi, plans: &[PlanRecord]) -> EventApi {
     EventApi { plans: plans.iter().map(|record| record.plan.clone()).collect(), ..definition.clone() }
 }
 
-/// The paths of `api` that another API holds, in its draft or as deployed.
-pub(super) fn taken_paths<'a>(api: &EventApi, others: impl Iterator<Item = &'a ManagedApi>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for other in others.filter(|other| other.record.id() != &api.id) {
-        let held = other.record.draft.paths.iter();
-        let held: Vec<_> = held.chain(other.record.deployed.iter().flat_map(|api| &api.paths)).collect();
-        for (index, path) in api.paths.iter().enumerate() {
-            if held.iter().any(|held| held.conflicts_with(path)) {
-                problems.push(Problem::new(
-                    format!("paths[{index}].path"),
-                    "api.listener.paths.path.exists",
-                    format!("The path [{}] is already covered by another API.", path.normalized()),
-                ));
-            }
-        }
-    }
-    problems
+/// The paths that belong to an API, in its draft or as deployed.
+pub(super) fn held_paths(record: &ApiRecord) -> impl Iterator<Item = &HttpPath> {
+    record.draft.paths.iter().chain(record.deployed.iter().flat_map(|api| &api.paths))
+}
+
+/// The paths of `api` that are among those `held` by others.
+pub(super) fn taken_paths<'a>(api: &EventApi, held: impl Iterator<Item = &'a HttpPath>) -> Vec<Problem> {
+    let held: Vec<_> = held.collect();
+    let taken =
+        api.paths.iter().enumerate().filter(|(_, path)| held.iter().any(|it| it.conflicts_with(path)));
+    let problem = |(index, path): (usize, &HttpPath)| {
+        Problem::new(
+            format!("paths[{index}].path"),
+            "api.listener.paths.path.exists",
+            format!("The path [{}] is already covered by another API.", path.normalized()),
+        )
+    };
+    taken.map(problem).collect()
 }
 
 /// Two plans without a key cannot be told apart by a request.

@@ -91,6 +91,72 @@ async fn a_path_may_change_hands_between_files() {
 }
 
 #[tokio::test]
+async fn two_files_may_swap_their_paths() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry(directory.path()).await;
+    registry.sync_files(vec![file("a", api("a", "/x")), file("b", api("b", "/y"))]).await.unwrap();
+    let swapped = vec![file("a", api("a", "/y")), file("b", api("b", "/x"))];
+    assert_eq!(registry.sync_files(swapped).await.unwrap(), []);
+    assert_eq!(running(&registry), pairs(&[("a", "/y"), ("b", "/x")]));
+}
+
+#[tokio::test]
+async fn two_files_may_swap_their_ids() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry(directory.path()).await;
+    registry.sync_files(vec![file("a", api("a", "/x")), file("b", api("b", "/y"))]).await.unwrap();
+    let swapped = vec![file("a", api("b", "/x")), file("b", api("a", "/y"))];
+    assert_eq!(registry.sync_files(swapped).await.unwrap(), []);
+    assert_eq!(running(&registry), pairs(&[("a", "/y"), ("b", "/x")]));
+}
+
+#[tokio::test]
+async fn a_file_whose_api_has_a_new_id_keeps_its_path() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry(directory.path()).await;
+    registry.sync_files(vec![file("a", api("former", "/a"))]).await.unwrap();
+    assert_eq!(registry.sync_files(vec![file("a", api("renamed", "/a"))]).await.unwrap(), []);
+    assert_eq!(running(&registry), pairs(&[("renamed", "/a")]));
+}
+
+#[tokio::test]
+async fn a_refused_api_with_a_new_id_leaves_the_former_one_in_force() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry(directory.path()).await;
+    let before = vec![file("a", api("former", "/a")), file("b", api("b", "/b"))];
+    registry.sync_files(before).await.unwrap();
+    let renamed = vec![
+        file("a", api("renamed", "/b/below")),
+        file("b", api("b", "/b")),
+        // The path and the id that the refused file keeps are not free either.
+        file("c", api("c", "/a")),
+        file("d", api("former", "/d")),
+    ];
+    let told = registry.sync_files(renamed).await.unwrap();
+    let told: Vec<_> = told.iter().map(|(file, problem)| (file.to_str().unwrap(), problem.code)).collect();
+    let taken = "api.listener.paths.path.exists";
+    assert_eq!(told, [("a", taken), ("c", taken), ("d", "api.id.exists")]);
+    assert_eq!(running(&registry), pairs(&[("b", "/b"), ("former", "/a")]));
+    let former = registry.get(&api("former", "/a").id).unwrap();
+    assert_eq!(former.faults[0].code, taken);
+}
+
+#[tokio::test]
+async fn who_has_a_path_or_an_id_keeps_it_against_files_that_come_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry(directory.path()).await;
+    registry.sync_files(vec![file("m", api("m", "/m"))]).await.unwrap();
+    let mut grown = api("m", "/m");
+    grown.paths.extend(api("m", "/new").paths);
+    let claimed = vec![file("a", api("a", "/m")), file("b", api("m", "/b")), file("m", grown)];
+    let told = registry.sync_files(claimed).await.unwrap();
+    let told: Vec<_> = told.iter().map(|(file, problem)| (file.to_str().unwrap(), problem.code)).collect();
+    assert_eq!(told, [("a", "api.listener.paths.path.exists"), ("b", "api.id.exists")]);
+    let shown = registry.list();
+    assert_eq!((shown.len(), shown[0].record.draft.paths.len()), (1, 2));
+}
+
+#[tokio::test]
 async fn files_are_not_stored() {
     let directory = tempfile::tempdir().unwrap();
     {

@@ -1,12 +1,19 @@
 //! Promises of the registry itself.
 
+use std::time::Duration;
+
 use serde_json::json;
 use sluice_api::{EventApi, MASK, Qos, Secret};
+use sluice_gateway::{GatewayOptions, ListenOptions, Listeners};
 use sluice_management::{Expected, Registry, RegistryError};
 use sluice_store::{Catalogue, Store};
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
-use crate::support::{api, registry};
+use crate::support::{api, gateway, registry, registry_of};
 
 async fn create(registry: &Registry, api: EventApi) -> Result<EventApi, RegistryError> {
     registry.create(api, Catalogue::new()).await.map(|api| api.record.draft.clone())
@@ -156,4 +163,42 @@ async fn what_can_not_be_kept_changes_nothing_that_runs() {
     assert!(matches!(create(&registry, api("two", "/two")).await, Err(RegistryError::Store(_))));
     let apis = registry.list();
     assert_eq!((apis.len(), apis[0].record.started), (1, true));
+}
+
+#[tokio::test]
+async fn a_client_that_never_finishes_holds_up_no_change() {
+    let never = Duration::MAX;
+    let gateway =
+        gateway(GatewayOptions { body_timeout: never, drain_timeout: never, ..GatewayOptions::default() });
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry_of(directory.path(), &gateway).await;
+    let id = create(&registry, api("a", "/a")).await.unwrap().id;
+    registry.start(&id, Expected::Any).await.unwrap();
+    registry.sync_files(vec![("b".into(), Ok(api("b", "/b")))]).await.unwrap();
+
+    let listeners = Listeners::new(ListenOptions::default());
+    let (socket, address) = Listeners::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    listeners.serve(socket, move |request, client| {
+        let gateway = gateway.clone();
+        async move { gateway.serve(request, client).await }
+    });
+    let mut stuck = Vec::new();
+    for path in ["/a", "/b"] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        // The answer comes when the body is waited for.
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 100");
+        stuck.push(client);
+    }
+
+    registry.stop(&id, Expected::Any).await.unwrap();
+    registry.start(&id, Expected::Any).await.unwrap();
+    registry.stop(&id, Expected::Any).await.unwrap();
+    registry.delete(&id, Expected::Any, true).await.unwrap();
+    registry.sync_files(Vec::new()).await.unwrap();
+    assert!(registry.list().is_empty());
 }

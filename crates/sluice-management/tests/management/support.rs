@@ -19,8 +19,16 @@ pub(crate) const BASE: &str = "/management/organizations/DEFAULT/environments/DE
 pub(crate) const PASSWORD: &str = "s3cret";
 
 pub(crate) async fn registry(directory: &Path) -> Registry {
-    let gateway = Gateway::new(GatewayOptions::default(), Box::new(Nowhere));
-    Registry::open(Store::open(directory).await.unwrap(), gateway).await.unwrap()
+    registry_of(directory, &gateway(GatewayOptions::default())).await
+}
+
+pub(crate) async fn registry_of(directory: &Path, gateway: &Gateway) -> Registry {
+    Registry::open(Store::open(directory).await.unwrap(), gateway.clone()).await.unwrap()
+}
+
+/// A gateway whose brokers are all away.
+pub(crate) fn gateway(options: GatewayOptions) -> Gateway {
+    Gateway::new(options, Box::new(Nowhere))
 }
 
 /// A definition in our own notation, with one published plan.

@@ -82,3 +82,26 @@ async fn a_definition_of_the_other_contract_is_read_too() {
     let gateway = Starting::run().api(&definition).start().await;
     gateway.publish("/foreign", "x").await;
 }
+
+#[tokio::test]
+async fn a_definition_that_can_not_be_looked_at_runs_on_and_is_complained_about_once() {
+    let gateway = Starting::run().api(&native_api("One", "/one", &log_broker("t"))).start().await;
+    let file = gateway.dir().join("apis/One.json");
+    let replace_by = |new: &std::path::Path| fs::rename(new, &file).unwrap();
+    // A link to itself is neither there nor gone.
+    let aside = gateway.dir().join("aside");
+    std::os::unix::fs::symlink(&file, &aside).unwrap();
+    replace_by(&aside);
+    let complaints = || gateway.log().matches("can not be looked at").count();
+    until("the complaint", || async { complaints() == 1 }).await;
+    gateway.publish("/one", "x").await;
+
+    let new = native_api("New", "/new", &log_broker("t")).to_string();
+    fs::write(gateway.dir().join("apis/New.json"), new).unwrap();
+    until("the next look", || async { gateway.post("/new", "x").await.status() == 202 }).await;
+    assert_eq!(complaints(), 1, "{}", gateway.log());
+
+    fs::write(&aside, native_api("One", "/uno", &log_broker("t")).to_string()).unwrap();
+    replace_by(&aside);
+    until("the changed path", || async { gateway.post("/uno", "x").await.status() == 202 }).await;
+}

@@ -142,3 +142,26 @@ async fn a_client_that_sends_its_head_too_slowly_is_cut_off() {
         assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 4"), "{rest}");
     }
 }
+
+#[tokio::test]
+async fn more_request_bodies_than_may_be_held_are_503_and_harm_no_other_request() {
+    let mut large = native_api("Large", "/large", &log_broker("t"));
+    large["limits"] = json!({ "maxBodyBytes": 1 << 20 });
+    let gateway = Starting::run()
+        .file("c.yaml", "limits: { bodyBytes: 1048576 }\ngatewayListen: ['127.0.0.1:0']\nmanagementListen: ['127.0.0.1:0']\n")
+        .argument("--config")
+        .argument("{dir}/c.yaml")
+        .api(&large)
+        .start()
+        .await;
+    // Announces a body that takes all the room, and keeps it until the connection ends.
+    let mut held = TcpStream::connect(gateway.url("").replace("http://", "")).unwrap();
+    held.write_all(b"POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\nx").unwrap();
+    crate::harness::until("the room to be taken", || async {
+        let refused = gateway.post("/large", "x").await;
+        refused.status() == 503 && refused.headers().contains_key("retry-after")
+    })
+    .await;
+    drop(held);
+    crate::harness::until("room again", || async { gateway.post("/large", "x").await.status() == 202 }).await;
+}

@@ -91,7 +91,9 @@ managementListen: ['127.0.0.1:0']
     assert!(refused.headers().contains_key("retry-after"));
     let told: Value = refused.json().await.unwrap();
     assert_eq!(told["code"], "broker.unreachable");
-    assert!(told["message"].as_str().unwrap().contains(&nobody.to_string()), "{told}");
+    assert!(!told.to_string().contains(&nobody.to_string()), "addresses are not for clients: {told}");
+    assert!(gateway.log().contains(&nobody.to_string()), "but for the operator: {}", gateway.log());
+    assert!(gateway.log().contains("api=away"), "{}", gateway.log());
 
     let refused = Sse::request(&gateway, "/away").await;
     assert_eq!(refused.status(), 503);
@@ -100,7 +102,7 @@ managementListen: ['127.0.0.1:0']
 }
 
 #[tokio::test]
-async fn a_topic_that_does_not_exist_is_503_and_works_once_it_does() {
+async fn a_topic_that_does_not_exist_is_503_and_named_in_the_log() {
     let topic = format!("{}-later", kafka_topic("missing", 1).await);
     let config = "\
 limits: { publishTimeoutMs: 2000, openTimeoutMs: 2000 }
@@ -116,7 +118,9 @@ managementListen: ['127.0.0.1:0']
         .await;
     let refused = gateway.post("/open", "x").await;
     assert_eq!(refused.status(), 503);
-    assert!(refused.text().await.unwrap().contains(&topic));
+    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "broker.topic.missing");
+    assert!(gateway.log().contains(&topic), "{}", gateway.log());
+    assert_eq!(Sse::request(&gateway, "/open").await.status(), 503);
 }
 
 #[tokio::test]
