@@ -33,7 +33,7 @@ pub struct ListenOptions {
 impl Default for ListenOptions {
     fn default() -> Self {
         Self {
-            max_connections: 20_000,
+            max_connections: 10_000,
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             max_header_bytes: 64 << 10,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sluice_api::{EventApi, MASK, Qos, Secret};
+use sluice_api::{BrokerConfig, EventApi, MASK, Qos, Secret};
 use sluice_gateway::{GatewayOptions, ListenOptions, Listeners};
 use sluice_management::{Expected, Registry, RegistryError};
 use sluice_store::{Catalogue, Store};
@@ -117,6 +117,22 @@ async fn a_masked_secret_keeps_its_value() {
     assert_eq!(update(MASK).await.unwrap(), Secret::new("hunter2"));
     assert_eq!(update("new").await.unwrap(), Secret::new("new"));
     assert_eq!(update(MASK).await.unwrap(), Secret::new("new"));
+}
+
+#[tokio::test]
+async fn a_masked_secret_does_not_follow_to_another_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry(directory.path()).await;
+    let id = create(&registry, with_password("/a", "hunter2")).await.unwrap().id;
+    let mut draft = with_password("/a", MASK);
+    let BrokerConfig::Kafka(kafka) = &mut draft.brokers[0].configuration else { panic!("another broker") };
+    kafka.bootstrap_servers = "elsewhere:9092".to_owned();
+    let Err(RegistryError::Invalid(problems)) =
+        registry.update(&id, Expected::Any, draft, Catalogue::new()).await
+    else {
+        panic!("the secret was given to another address");
+    };
+    assert_eq!(problems[0].code, "secret.masked");
 }
 
 #[tokio::test]

@@ -165,3 +165,43 @@ async fn more_request_bodies_than_may_be_held_are_503_and_harm_no_other_request(
     drop(held);
     crate::harness::until("room again", || async { gateway.post("/large", "x").await.status() == 202 }).await;
 }
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_cut_off_and_what_was_held_for_it_is_free() {
+    let gateway = Starting::run()
+        .file("c.yaml", "limits: { writeTimeoutMs: 300 }\ngatewayListen: ['127.0.0.1:0']\nmanagementListen: ['127.0.0.1:0']\n")
+        .argument("--config")
+        .argument("{dir}/c.yaml")
+        .api(&native_api("Open", "/open", &log_broker("t")))
+        .start()
+        .await;
+    let mut stuck = TcpStream::connect(gateway.url("").replace("http://", "")).unwrap();
+    stuck.write_all(b"GET /open HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n").unwrap();
+    crate::harness::until("the stream to be open", || async {
+        gateway.metric("sluice_open_streams").await == 1.0
+    })
+    .await;
+    // More than the sockets between can hold.
+    for _ in 0..100 {
+        gateway.publish("/open", &"x".repeat(200_000)).await;
+    }
+    crate::harness::until("the stream to be closed", || async {
+        gateway.metric("sluice_open_streams").await == 0.0
+    })
+    .await;
+    drop(stuck);
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_cannot_manage() {
+    let gateway = Starting::run().start().await;
+    for (name, value) in
+        [("Origin", "http://evil.example"), ("Origin", "null"), ("Sec-Fetch-Site", "cross-site")]
+    {
+        let request = gateway.manage(reqwest::Method::POST, "/v4/apis").header(name, value).body("{}");
+        assert_eq!(request.send().await.unwrap().status(), 403, "{name}: {value}");
+    }
+    let own = gateway.management_addresses()[0].clone();
+    let request = gateway.manage(reqwest::Method::GET, "/v4/apis").header("Origin", own);
+    assert_eq!(request.send().await.unwrap().status(), 200);
+}

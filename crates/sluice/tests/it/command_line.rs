@@ -150,7 +150,7 @@ fn a_faulty_config_file_is_refused_with_the_place() {
     let range = with("limits: { maxHeaderBytes: 1, ringMessages: 0 }\n");
     assert!(range.contains("limits.maxHeaderBytes") && range.contains("limits.ringMessages"), "{range}");
     let most = with("embeddedLog: { maxMessageBytes: 1073741825 }\n");
-    assert!(most.contains("embeddedLog.maxMessageBytes: must be at most 1073741824"), "{most}");
+    assert!(most.contains("embeddedLog.maxMessageBytes: must be from 1 to 1073741824"), "{most}");
     let missing = refused(&Starting::run().argument("--config").argument("{dir}/none.yaml"));
     assert!(missing.contains("none.yaml"), "{missing}");
 }
