@@ -16,13 +16,16 @@ const VERSION: &str = "4.1.1";
 /// The directory that holds exactly the listed jars.
 pub(crate) fn directory() -> Result<PathBuf, String> {
     let directory = run::brokers().join(format!("kafka-{VERSION}"));
+    if directory.is_dir()
+        && let Err(reason) = check(&directory)
+    {
+        eprintln!("xtask: {reason}");
+        fs::remove_dir_all(&directory)
+            .map_err(|error| format!("{} cannot be removed: {error}.", directory.display()))?;
+    }
     if !directory.is_dir() {
         fetch(&directory)?;
     }
-    check(&directory).map_err(|reason| {
-        let directory = directory.display();
-        format!("{reason}\nRemove {directory} to have the jars fetched anew. If the list is what is wrong, see xtask/kafka/pom.xml.")
-    })?;
     Ok(directory)
 }
 
@@ -32,7 +35,8 @@ fn fetch(directory: &Path) -> Result<(), String> {
     eprintln!("xtask: fetching Kafka {VERSION} through Maven");
     // Beside its place until all is there, so that an interrupted run leaves nothing that looks finished.
     let partial = directory.with_extension(format!("partial-{}", std::process::id()));
-    let result = download(&partial).and_then(|()| check(&partial));
+    let listed = |reason| format!("{reason}\nIf the list is what is wrong, see xtask/kafka/pom.xml.");
+    let result = download(&partial).and_then(|()| check(&partial).map_err(listed));
     let result = result.and_then(|()| {
         fs::rename(&partial, directory)
             .map_err(|error| format!("{} cannot be made: {error}.", directory.display()))
