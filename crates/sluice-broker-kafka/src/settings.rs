@@ -1,6 +1,9 @@
 //! From an event API's settings to librdkafka's.
 
-use std::{fs::File, time::Duration};
+use std::{
+    fs::{self, File},
+    time::Duration,
+};
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 use sluice_api::{Compression, KafkaConfig, KafkaSecurity, KeyStore, StoreType, Tls, TrustStore};
@@ -34,7 +37,6 @@ pub(crate) fn client(config: &KafkaConfig, options: &KafkaOptions) -> Result<Cli
     if let Some(security) = &config.security {
         secure(&mut client, security)?;
     }
-    check_protocols(config)?;
     Ok(client)
 }
 
@@ -151,26 +153,14 @@ fn identify(client: &mut ClientConfig, store: &KeyStore) -> Result<(), DriverErr
     Ok(())
 }
 
-/// librdkafka does not say which file it could not read.
+/// librdkafka does not say which file it could not read, and waits for ever at one that is a pipe.
 fn check_readable(store: &str, file: &str) -> Result<(), DriverError> {
-    let unreadable =
-        |error| cannot_work(&format!("security.ssl.{store}.location: '{file}' cannot be read, {error}"));
-    File::open(file).map(drop).map_err(unreadable)
-}
-
-/// An address may carry a protocol; librdkafka would leave one that contradicts the settings out of account.
-fn check_protocols(config: &KafkaConfig) -> Result<(), DriverError> {
-    let protocol = config.security.as_ref().map(|security| security.protocol).unwrap_or_default();
-    for server in config.bootstrap_servers.split(',').map(str::trim) {
-        let written = server.split_once("://").map_or(protocol.as_str(), |(written, _)| written);
-        if !written.eq_ignore_ascii_case(protocol.as_str()) {
-            let protocol = protocol.as_str();
-            let contradiction =
-                format!("bootstrapServers: '{server}' contradicts the security protocol {protocol}");
-            return Err(cannot_work(&contradiction));
-        }
+    let field = format!("security.ssl.{store}.location: '{file}'");
+    let unreadable = |error| cannot_work(&format!("{field} cannot be read, {error}"));
+    if !fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err(cannot_work(&format!("{field} is not a file")));
     }
-    Ok(())
+    File::open(file).map(drop).map_err(unreadable)
 }
 
 fn cannot_work(what: &str) -> DriverError {

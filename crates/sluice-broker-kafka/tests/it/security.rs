@@ -135,12 +135,13 @@ fn settings_that_cannot_work_are_told_when_opening() {
         KeyStore { kind: StoreType::Jks, location: Some("store.jks".to_owned()), ..KeyStore::default() };
     let missing =
         KeyStore { kind: StoreType::Pem, location: Some("missing.pem".to_owned()), ..KeyStore::default() };
-    let mut contradiction = mutual(None);
-    contradiction.bootstrap_servers = format!("PLAINTEXT://{}", contradiction.bootstrap_servers);
+    // As a pipe is: reading it would wait for ever.
+    let directory =
+        KeyStore { kind: StoreType::Pem, location: Some("/dev".to_owned()), ..KeyStore::default() };
     let faulty = [
         (mutual(Some(jks)), "keyStore"),
         (mutual(Some(missing)), "missing.pem"),
-        (contradiction, "PLAINTEXT://"),
+        (mutual(Some(directory)), "is not a file"),
     ];
     for (config, text) in faulty {
         let error = sluice_broker_kafka::Kafka::open(&config, QUICK).err().expect("it cannot work");

@@ -98,12 +98,8 @@ async fn random_bytes_on_either_port_do_no_harm() {
 
 #[tokio::test]
 async fn more_connections_than_allowed_are_answered_503_and_places_become_free_again() {
-    let gateway = Starting::run()
-        .file("c.yaml", "limits: { maxConnections: 3, headerTimeoutMs: 60000 }\ngatewayListen: ['127.0.0.1:0']\nmanagementListen: ['127.0.0.1:0']\n")
-        .argument("--config")
-        .argument("{dir}/c.yaml")
-        .start()
-        .await;
+    let gateway =
+        Starting::run().config("limits: { maxConnections: 3, headerTimeoutMs: 60000 }").start().await;
     let address = gateway.url("").replace("http://", "");
     let answer = |mut stream: TcpStream| {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").ok();
@@ -127,12 +123,7 @@ async fn more_connections_than_allowed_are_answered_503_and_places_become_free_a
 
 #[tokio::test]
 async fn a_client_that_sends_its_head_too_slowly_is_cut_off() {
-    let gateway = Starting::run()
-        .file("c.yaml", "limits: { headerTimeoutMs: 200 }\ngatewayListen: ['127.0.0.1:0']\nmanagementListen: ['127.0.0.1:0']\n")
-        .argument("--config")
-        .argument("{dir}/c.yaml")
-        .start()
-        .await;
+    let gateway = Starting::run().config("limits: { headerTimeoutMs: 200 }").start().await;
     for beginning in ["", "GET / HT"] {
         let mut stream = TcpStream::connect(gateway.url("").replace("http://", "")).unwrap();
         stream.set_read_timeout(Some(crate::harness::PATIENCE)).unwrap();
@@ -147,13 +138,7 @@ async fn a_client_that_sends_its_head_too_slowly_is_cut_off() {
 async fn more_request_bodies_than_may_be_held_are_503_and_harm_no_other_request() {
     let mut large = native_api("Large", "/large", &log_broker("t"));
     large["limits"] = json!({ "maxBodyBytes": 1 << 20 });
-    let gateway = Starting::run()
-        .file("c.yaml", "limits: { bodyBytes: 1048576 }\ngatewayListen: ['127.0.0.1:0']\nmanagementListen: ['127.0.0.1:0']\n")
-        .argument("--config")
-        .argument("{dir}/c.yaml")
-        .api(&large)
-        .start()
-        .await;
+    let gateway = Starting::run().config("limits: { bodyBytes: 1048576 }").api(&large).start().await;
     // Announces a body that takes all the room, and keeps it until the connection ends.
     let mut held = TcpStream::connect(gateway.url("").replace("http://", "")).unwrap();
     held.write_all(b"POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\nx").unwrap();
@@ -169,9 +154,7 @@ async fn more_request_bodies_than_may_be_held_are_503_and_harm_no_other_request(
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_cut_off_and_what_was_held_for_it_is_free() {
     let gateway = Starting::run()
-        .file("c.yaml", "limits: { writeTimeoutMs: 300 }\ngatewayListen: ['127.0.0.1:0']\nmanagementListen: ['127.0.0.1:0']\n")
-        .argument("--config")
-        .argument("{dir}/c.yaml")
+        .config("limits: { writeTimeoutMs: 300 }")
         .api(&native_api("Open", "/open", &log_broker("t")))
         .start()
         .await;

@@ -71,15 +71,8 @@ async fn a_kafka_that_is_away_at_start_stops_neither_the_start_nor_other_apis() 
         "type": "kafka",
         "configuration": { "bootstrapServers": nobody.to_string(), "topics": ["t"] },
     });
-    let config = "\
-limits: { publishTimeoutMs: 1000, openTimeoutMs: 1000 }
-gatewayListen: ['127.0.0.1:0']
-managementListen: ['127.0.0.1:0']
-";
     let gateway = Starting::run()
-        .file("c.yaml", config)
-        .argument("--config")
-        .argument("{dir}/c.yaml")
+        .config("limits: { publishTimeoutMs: 2000, openTimeoutMs: 2000 }")
         .api(&native_api("Away", "/away", &away))
         .api(&native_api("Here", "/here", &log_broker("t")))
         .start()
@@ -104,15 +97,8 @@ managementListen: ['127.0.0.1:0']
 #[tokio::test]
 async fn a_topic_that_does_not_exist_is_503_and_named_in_the_log() {
     let topic = format!("{}-later", kafka_topic("missing", 1).await);
-    let config = "\
-limits: { publishTimeoutMs: 2000, openTimeoutMs: 2000 }
-gatewayListen: ['127.0.0.1:0']
-managementListen: ['127.0.0.1:0']
-";
     let gateway = Starting::run()
-        .file("c.yaml", config)
-        .argument("--config")
-        .argument("{dir}/c.yaml")
+        .config("limits: { publishTimeoutMs: 2000, openTimeoutMs: 2000 }")
         .api(&native_api("Open", "/open", &kafka_broker(&topic)))
         .start()
         .await;

@@ -91,9 +91,7 @@ async fn with_earliest_a_client_sees_what_was_there_and_then_what_comes_each_onc
 #[tokio::test]
 async fn a_client_that_reads_nothing_is_told_what_it_missed_and_slows_nobody() {
     let gateway = Starting::run()
-        .file("c.yaml", "limits: { ringMessages: 16 }\ngatewayListen: ['127.0.0.1:0']\nmanagementListen: ['127.0.0.1:0']\n")
-        .argument("--config")
-        .argument("{dir}/c.yaml")
+        .config("limits: { ringMessages: 16 }")
         .api(&native_api("Open", "/open", &log_broker("t")))
         .start()
         .await;

@@ -66,6 +66,14 @@ impl Starting {
         self
     }
 
+    /// A config file with this content, and free ports.
+    pub(crate) fn config(self, content: &str) -> Self {
+        let listen = "gatewayListen: ['127.0.0.1:0']\nmanagementListen: ['127.0.0.1:0']\n";
+        self.file("sluice.yaml", format!("{listen}{content}\n"))
+            .argument("--config")
+            .argument("{dir}/sluice.yaml")
+    }
+
     /// One native event API, as a file that `--api` names.
     pub(crate) fn api(self, api: &Value) -> Self {
         let name = format!("apis/{}.json", api["name"].as_str().unwrap().replace(' ', "-"));
