@@ -2,12 +2,13 @@
 //!
 //! Serves the gateway's ports and the management ports alike; what is answered is the caller's.
 
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::AsyncReadExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
@@ -139,20 +140,37 @@ async fn connection<A, F, B>(
         debug!(%client, %error, "TCP_NODELAY could not be set.");
     }
     let service = service_fn(|request| answer(request, client));
-    let serving = http1::Builder::new()
+    let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(options.max_header_bytes.max(8192))
         .serve_connection(TokioIo::new(WriteTimeout::new(stream, options.write_timeout)), service);
-    let mut serving = pin!(serving);
     let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+        ended = &mut serving => Some(ended),
+        () = stop.cancelled() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            Pin::new(&mut serving).graceful_shutdown();
+            (&mut serving).await
         }
     };
+    linger(serving.into_parts().io.into_inner()).await;
     if let Err(error) = ended {
         debug!(%client, %error, "A connection ended with an error.");
     }
+}
+
+/// How long and how much is read of a client after the last answer.
+const LINGER: (Duration, u64) = (Duration::from_secs(1), 64 << 20);
+
+/// Reads what a client still sends until it closes. A socket that is closed with unread bytes resets the
+/// connection, and a client that is still sending its too large body never sees why it was refused
+/// (RFC 9112 section 9.6).
+async fn linger(stream: WriteTimeout) {
+    let (mut rest, mut nowhere) = (stream.take(LINGER.1), tokio::io::sink());
+    let reading = tokio::io::copy(&mut rest, &mut nowhere);
+    // However it ends, the connection is over.
+    let _over = tokio::time::timeout(LINGER.0, reading).await;
 }

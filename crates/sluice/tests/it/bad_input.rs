@@ -139,15 +139,15 @@ async fn more_request_bodies_than_may_be_held_are_503_and_harm_no_other_request(
     let mut large = native_api("Large", "/large", &log_broker("t"));
     large["limits"] = json!({ "maxBodyBytes": 1 << 20 });
     let gateway = Starting::run().config("limits: { bodyBytes: 1048576 }").api(&large).start().await;
-    // Announces a body that takes all the room, and keeps it until the connection ends.
-    let mut held = TcpStream::connect(gateway.url("").replace("http://", "")).unwrap();
-    held.write_all(b"POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\nx").unwrap();
+    let address = gateway.url("").replace("http://", "");
     crate::harness::until("the room to be taken", || async {
+        // Announces a body that takes all the room, and keeps it for as long as the connection lasts.
+        let mut held = TcpStream::connect(&address).unwrap();
+        held.write_all(b"POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\nx").unwrap();
         let refused = gateway.post("/large", "x").await;
         refused.status() == 503 && refused.headers().contains_key("retry-after")
     })
     .await;
-    drop(held);
     crate::harness::until("room again", || async { gateway.post("/large", "x").await.status() == 202 }).await;
 }
 
