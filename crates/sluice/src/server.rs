@@ -33,7 +33,7 @@ pub(crate) enum Mode {
     Run,
 }
 
-/// Runs until SIGTERM or SIGINT; an error says why it could not start.
+/// Runs until SIGTERM, SIGINT or SIGHUP; an error says why it could not start.
 pub(crate) async fn run(mode: Mode, config: Config) -> Result<(), String> {
     let started = Instant::now();
     let mut stop = Signals::new()?;
@@ -216,18 +216,25 @@ fn lock_data_dir(path: &Path) -> Result<fs::File, String> {
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    /// The terminal was closed.
+    hang_up: tokio::signal::unix::Signal,
 }
 
 impl Signals {
     fn new() -> Result<Self, String> {
         let listen = |kind| signal(kind).map_err(|error| format!("Signals cannot be received: {error}."));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => "SIGHUP",
         }
     }
 }

@@ -54,7 +54,7 @@ async fn the_ready_file_names_the_addresses_really_bound_and_goes_at_the_end() {
 
 #[tokio::test]
 async fn sigterm_and_ctrl_c_let_streams_say_goodbye_and_exit_0() {
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-HUP"] {
         let mut gateway = Starting::dev().start().await;
         let mut stream = Sse::open(&gateway, "/demo/ticks").await;
         stream.message().await;
