@@ -2,8 +2,8 @@
 
 use std::{convert::Infallible, net::SocketAddr};
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
 use sluice_api::ReceiverConfig;
 use sluice_receiver::{Body, Refusal, accepts_json, http_post, sse};
 
@@ -17,9 +17,18 @@ impl Gateway {
         client: SocketAddr,
     ) -> Result<Response<Body>, Infallible> {
         let json = accepts_json(request.headers());
+        let has_body = !request.body().is_end_stream();
         Ok(match self.dispatch(request, client).await {
             Ok(response) => response,
-            Err(refusal) => refusal.into_response(json),
+            Err(refusal) => {
+                let mut response = refusal.into_response(json);
+                if has_body {
+                    // What is left of the body is not waited for, so no other request can follow it. A client
+                    // that is not told would send one, and lose it (RFC 9112 section 9.6).
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
+            }
         })
     }
 

@@ -21,6 +21,7 @@ async fn a_body_over_the_limit_of_the_api_is_413_and_one_at_the_limit_is_taken()
         assert_eq!(gateway.post(path, "x".repeat(limit)).await.status(), 202, "{path}");
         let refused = gateway.post(path, "x".repeat(limit + 1)).await;
         assert_eq!(refused.status(), 413, "{path}");
+        assert_eq!(refused.headers()["connection"], "close", "the unread rest must not meet another request");
         let told: Value = refused.json().await.unwrap();
         assert_eq!(told["code"], "request.body.too-large");
         assert_eq!(told["http_status_code"], 413);
