@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Headers, Place,
+    Attributes, Headers, Place,
     json::{self, Parsed},
 };
 
@@ -48,6 +48,7 @@ pub struct MessageBuilder {
     key: Option<Bytes>,
     headers: Headers,
     metadata: Vec<(Box<str>, Box<str>)>,
+    attributes: Attributes,
     id: Option<Arc<str>>,
     place: Option<Place>,
     timestamp_ms: Option<i64>,
@@ -80,6 +81,13 @@ impl MessageBuilder {
     #[must_use]
     pub fn metadata(mut self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Self {
         self.metadata.push((name.into(), value.into()));
+        self
+    }
+
+    /// All attributes, in place of those given before.
+    #[must_use]
+    pub fn attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes = attributes;
         self
     }
 
@@ -140,6 +148,11 @@ impl Message {
     /// The headers.
     pub fn headers(&self) -> &Headers {
         &self.0.parts.headers
+    }
+
+    /// What policies have left on it for later ones.
+    pub fn attributes(&self) -> &Attributes {
+        &self.0.parts.attributes
     }
 
     /// The id that the broker gave it, if clients are to see one.
