@@ -1,10 +1,10 @@
 //! The event API itself.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Broker, Flow, Plan, Receiver, Secret};
+use crate::{Broker, Cors, Flow, Plan, Receiver, ResponseTemplate, Secret};
 
 /// The id of an event API: letters, digits, `-`, `_` and `.`, at most 64.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -32,11 +32,16 @@ pub struct EventApi {
     /// For people.
     #[serde(default)]
     pub description: String,
-    /// Where the API is reached. A path serves everything below it and belongs to one API.
+    /// Where the API is reached. A path serves everything below it and belongs to one API. None are needed
+    /// where every receiver calls its clients.
+    #[serde(default)]
     pub paths: Vec<HttpPath>,
+    /// Which pages of other origins may use the API; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
     /// How web clients connect; at most one of each kind.
     pub receivers: Vec<Receiver>,
-    /// The broker behind the receivers.
+    /// The broker behind the receivers, then those that only take dead letters.
     pub brokers: Vec<Broker>,
     /// Policies on the messages' way.
     #[serde(default)]
@@ -44,9 +49,28 @@ pub struct EventApi {
     /// Who may use the API. Without a published plan nobody may.
     #[serde(default)]
     pub plans: Vec<Plan>,
+    /// Named values that expressions can read as `#properties`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub properties: Vec<Property>,
+    /// What a client is told in place of an error's own text: by the key of the error, then by content type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub response_templates: BTreeMap<String, BTreeMap<String, ResponseTemplate>>,
     /// Bounds that this API sets for itself.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// A named value of an API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Property {
+    /// Its name, unique within the API.
+    pub key: String,
+    /// Its value, kept like any secret.
+    pub value: Secret,
+    /// Whether the value is not to be shown again. Default false.
+    #[serde(default)]
+    pub encrypted: bool,
 }
 
 fn first_version() -> String {
@@ -114,6 +138,12 @@ impl Default for Limits {
 }
 
 impl EventApi {
+    /// The broker that a receiver names for its dead letters: the one of this name, or the first of this group.
+    pub fn dead_letter_broker(&self, endpoint: &str) -> Option<&Broker> {
+        let named = self.brokers.iter().find(|broker| broker.name == endpoint);
+        named.or_else(|| self.brokers.iter().find(|broker| broker.group == endpoint))
+    }
+
     /// Every secret of the definition with its field path, in a stable order: what a store encrypts, and
     /// what an update fills in again where a client sent the mask back.
     pub fn secrets_mut(&mut self) -> Vec<(String, &mut Secret)> {
@@ -123,6 +153,15 @@ impl EventApi {
             let found = broker.configuration.secrets_mut();
             secrets.extend(found.into_iter().map(|(path, secret)| (format!("{prefix}.{path}"), secret)));
         }
+        for (index, receiver) in self.receivers.iter_mut().enumerate() {
+            let prefix = format!("receivers[{index}].configuration");
+            let found = receiver.configuration.secrets_mut();
+            secrets.extend(found.into_iter().map(|(path, secret)| (format!("{prefix}.{path}"), secret)));
+        }
+        let properties = self.properties.iter_mut().enumerate();
+        secrets.extend(
+            properties.map(|(index, property)| (format!("properties[{index}].value"), &mut property.value)),
+        );
         secrets
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::broker::yes;
 
-/// A list of policies with the condition under which they run.
+/// Lists of policies, one for each hook, with the conditions under which they run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Flow {
@@ -18,6 +18,18 @@ pub struct Flow {
     /// Which messages it is for; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
+    /// Which requests it is for, by path and method; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpSelector>,
+    /// An expression, evaluated once for each connection; the flow is for those where it is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// Policies on a client's request, once, before anything else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connect: Vec<Step>,
+    /// Policies on the answer to that request, once, before its first byte is sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub respond: Vec<Step>,
     /// Policies on the way from the client to the broker.
     #[serde(default)]
     pub publish: Vec<Step>,
@@ -46,6 +58,21 @@ pub struct Channel {
     /// Only these receivers, by connector id; all when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entrypoints: Vec<String>,
+}
+
+/// Which requests a flow is for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpSelector {
+    /// Compared like [`Channel::channel`]. Default `/`.
+    #[serde(default = "root")]
+    pub path: String,
+    /// How it is compared. Default `STARTS_WITH`.
+    #[serde(default)]
+    pub path_operator: ChannelOperator,
+    /// Only these methods, in capitals; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
 }
 
 fn root() -> String {
@@ -91,6 +118,9 @@ pub struct Step {
     /// The policy's settings, as its schema says.
     #[serde(default)]
     pub configuration: Value,
+    /// An expression, evaluated once for each connection; where it is not true, the step is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// An expression; messages for which it is not true pass by this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_condition: Option<String>,

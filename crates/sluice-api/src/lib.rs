@@ -4,7 +4,9 @@
 //! Every way in (management dialects, files, the command line) ends in an [`EventApi`] and passes
 //! [`EventApi::validate`], so that a rule is written once.
 
+mod answer;
 mod broker;
+mod callback;
 mod event_api;
 mod flow;
 mod kafka;
@@ -13,19 +15,28 @@ mod problem;
 mod read;
 mod receiver;
 mod secret;
+mod subscription;
 mod validate;
+mod webhook;
 
+pub use answer::{Cors, ResponseTemplate};
 pub use broker::{
     AutoOffsetReset, Broker, BrokerConfig, ConsumerSettings, LogConfig, LogProducer, MockConfig, NameValue,
 };
-pub use event_api::{ApiId, EventApi, HttpPath, Limits};
-pub use flow::{Channel, ChannelOperator, Flow, Operation, Step};
+pub use callback::{Callback, CallbackHeader};
+pub use event_api::{ApiId, EventApi, HttpPath, Limits, Property};
+pub use flow::{Channel, ChannelOperator, Flow, HttpSelector, Operation, Step};
 pub use kafka::{
     Compression, KafkaConfig, KafkaProducer, KafkaSecurity, KeyStore, Sasl, SaslMechanism, SecurityProtocol,
     StoreType, Tls, TrustStore,
 };
-pub use plan::{Plan, PlanId, PlanSecurity, PlanStatus};
+pub use plan::{Plan, PlanId, PlanSecurity, PlanStatus, PlanValidation};
 pub use problem::Problem;
 pub use read::{Format, from_value, parse_document};
-pub use receiver::{HttpPostConfig, Qos, Receiver, ReceiverConfig, SseConfig};
+pub use receiver::{
+    DeadLetter, Direction, FrameFormat, HttpGetConfig, HttpPostConfig, Qos, Receiver, ReceiverConfig,
+    SseConfig, WebsocketConfig,
+};
 pub use secret::{MASK, Secret};
+pub use subscription::{ApplicationId, Subscription, SubscriptionId};
+pub use webhook::{CallbackHttp, CallbackProxy, ProxyType, WebhookConfig};

@@ -31,6 +31,12 @@ pub struct Plan {
     pub description: String,
     /// The credential that is asked for.
     pub security: PlanSecurity,
+    /// An expression on the request; where it is not true, the plan is passed over as if it were not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selection_rule: Option<String>,
+    /// Whether somebody has to agree to a subscription that a consumer asks for. Default `manual`.
+    #[serde(default)]
+    pub validation: PlanValidation,
     /// Where the plan is in its life. Default `published`.
     #[serde(default)]
     pub status: PlanStatus,
@@ -45,6 +51,19 @@ pub struct Plan {
 pub enum PlanSecurity {
     /// None: everybody may.
     KeyLess,
+    /// None, because nobody comes: subscribers are called.
+    Push,
+}
+
+/// Who agrees to a subscription that a consumer asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlanValidation {
+    /// Nobody needs to.
+    Auto,
+    /// The publisher of the API.
+    #[default]
+    Manual,
 }
 
 /// Where a plan is in its life: staging, published, deprecated, closed, in this order.

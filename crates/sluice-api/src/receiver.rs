@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Problem, from_value, problem::Carried};
+use crate::{Problem, Secret, WebhookConfig, broker::yes, from_value, problem::Carried};
 
 /// One way in or out for web clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,8 +13,18 @@ pub struct Receiver {
     pub connector: String,
     /// How much is promised about delivery.
     pub qos: Qos,
+    /// Where messages go that a subscriber does not take; only for receivers that call their clients.
+    pub dlq: Option<DeadLetter>,
     /// The settings of its kind.
     pub configuration: ReceiverConfig,
+}
+
+/// Where messages go that could not be delivered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetter {
+    /// The name of a broker of this API, or of its group. It must be able to publish.
+    pub endpoint: String,
 }
 
 /// Delivery promises, as both dialects name them.
@@ -32,13 +42,31 @@ pub enum Qos {
     AtLeastOnce,
 }
 
+impl Qos {
+    /// Its name in definitions.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Auto => "auto",
+            Self::AtMostOnce => "at-most-once",
+            Self::AtLeastOnce => "at-least-once",
+        }
+    }
+}
+
 /// The settings of a receiver, by kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ReceiverConfig {
     /// Takes one message per POST.
     HttpPost(HttpPostConfig),
+    /// Hands messages out as the answer to one GET.
+    HttpGet(HttpGetConfig),
     /// Hands messages out as Server-Sent Events.
     Sse(SseConfig),
+    /// Takes and hands out messages on one connection.
+    Websocket(WebsocketConfig),
+    /// Calls each subscriber with each message.
+    Webhook(WebhookConfig),
 }
 
 /// Settings of `http-post`.
@@ -49,6 +77,142 @@ pub struct HttpPostConfig {
     /// Default false.
     #[serde(default)]
     pub request_headers_to_message: bool,
+}
+
+/// Settings of `http-get`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpGetConfig {
+    /// The most messages in one answer. From 1 to 10,000, default 500.
+    #[serde(default = "HttpGetConfig::default_count")]
+    pub messages_limit_count: u32,
+    /// How long one answer collects messages, in milliseconds. From 1 to 60,000, default 5000.
+    #[serde(default = "HttpGetConfig::default_duration")]
+    pub messages_limit_duration_ms: u64,
+    /// Whether the headers of each message are in the answer. Default false.
+    #[serde(default)]
+    pub headers_in_payload: bool,
+    /// Whether the metadata of each message is in the answer. Default false.
+    #[serde(default)]
+    pub metadata_in_payload: bool,
+}
+
+impl HttpGetConfig {
+    /// The largest `messagesLimitCount` that can be set.
+    pub const MAX_COUNT: u32 = 10_000;
+    /// The largest `messagesLimitDurationMs` that can be set.
+    pub const MAX_DURATION_MS: u64 = 60_000;
+
+    const fn default_count() -> u32 {
+        500
+    }
+
+    const fn default_duration() -> u64 {
+        5000
+    }
+}
+
+impl Default for HttpGetConfig {
+    fn default() -> Self {
+        Self {
+            messages_limit_count: Self::default_count(),
+            messages_limit_duration_ms: Self::default_duration(),
+            headers_in_payload: false,
+            metadata_in_payload: false,
+        }
+    }
+}
+
+/// Settings of `websocket`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebsocketConfig {
+    /// Whether a client's messages are published. Default true.
+    #[serde(default)]
+    pub publisher: Direction,
+    /// Whether a client is sent the topic's messages. Default true.
+    #[serde(default)]
+    pub subscriber: Direction,
+    /// What kind of frames messages are sent in. Default `binary`.
+    #[serde(default)]
+    pub frames: FrameFormat,
+    /// The subprotocols of the API in the order of preference. With none, the first that a client offers is
+    /// agreed to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subprotocols: Vec<String>,
+    /// The origins whose pages may connect beside the API's own, as `https://app.example`; `*` is every page.
+    /// Clients that are no browser send no origin and are not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<String>,
+    /// Whether frames are compressed for clients that ask for it. Default true.
+    #[serde(default = "yes")]
+    pub compression: bool,
+    /// Milliseconds of silence after which a client is asked whether it is there. From 1000 to 3,600,000,
+    /// default 30,000.
+    #[serde(default = "WebsocketConfig::default_ping")]
+    pub ping_interval_ms: u64,
+    /// Milliseconds without a sign of life after which a client is disconnected; longer than
+    /// `pingIntervalMs`. Default 90,000.
+    #[serde(default = "WebsocketConfig::default_idle")]
+    pub idle_timeout_ms: u64,
+    /// The largest frame taken, in bytes; as large as a message may be when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_frame_bytes: Option<usize>,
+}
+
+impl WebsocketConfig {
+    const fn default_ping() -> u64 {
+        30_000
+    }
+
+    const fn default_idle() -> u64 {
+        90_000
+    }
+}
+
+impl Default for WebsocketConfig {
+    fn default() -> Self {
+        Self {
+            publisher: Direction::default(),
+            subscriber: Direction::default(),
+            frames: FrameFormat::default(),
+            subprotocols: Vec::new(),
+            allowed_origins: Vec::new(),
+            compression: true,
+            ping_interval_ms: Self::default_ping(),
+            idle_timeout_ms: Self::default_idle(),
+            max_frame_bytes: None,
+        }
+    }
+}
+
+/// One of the two directions of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Direction {
+    /// Whether it is open. Default true.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+impl Default for Direction {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// What kind of frames messages are sent in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FrameFormat {
+    /// Binary frames.
+    #[default]
+    Binary,
+    /// Text frames; a message that is not UTF-8 is sent in a binary frame.
+    Text,
+    /// As the message's `Content-Type` says: text frames for text, JSON and XML, binary ones for the rest.
+    /// Messages that are published on this connection are marked with the kind of frame they came in.
+    Auto,
 }
 
 /// Settings of `sse`.
@@ -84,22 +248,28 @@ impl Default for SseConfig {
 }
 
 impl Receiver {
-    /// Makes a receiver from its connector id and settings; paths in problems are relative to it.
+    /// Makes a receiver without a dead letter endpoint from its connector id and settings; paths in problems
+    /// are relative to it.
     pub fn parse(connector: &str, qos: Qos, configuration: Option<Value>) -> Result<Self, Problem> {
         let settings = configuration.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         let configuration = match connector {
             "http-post" => from_value(settings).map(ReceiverConfig::HttpPost),
+            "http-get" => from_value(settings).map(ReceiverConfig::HttpGet),
+            "websocket" => from_value(settings).map(ReceiverConfig::Websocket),
+            "webhook" | "webhook-advanced" => from_value(settings).map(ReceiverConfig::Webhook),
             "sse" | "sse-advanced" => from_value(settings).map(ReceiverConfig::Sse),
             unknown => {
                 return Err(Problem::new(
                     "type",
                     "connector.unknown",
-                    format!("There is no receiver '{unknown}'. Known are: http-post, sse."),
+                    format!(
+                        "There is no receiver '{unknown}'. Known are: http-get, http-post, sse, webhook, websocket."
+                    ),
                 ));
             }
         };
         let configuration = configuration.map_err(|problem| problem.within("configuration"))?;
-        Ok(Self { connector: connector.to_owned(), qos, configuration })
+        Ok(Self { connector: connector.to_owned(), qos, dlq: None, configuration })
     }
 }
 
@@ -108,27 +278,53 @@ impl ReceiverConfig {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::HttpPost(_) => "http-post",
+            Self::HttpGet(_) => "http-get",
             Self::Sse(_) => "sse",
+            Self::Websocket(_) => "websocket",
+            Self::Webhook(_) => "webhook",
         }
     }
 
     /// Whether it hands messages to the broker.
     pub const fn publishes(&self) -> bool {
-        matches!(self, Self::HttpPost(_))
+        match self {
+            Self::HttpPost(_) => true,
+            Self::Websocket(settings) => settings.publisher.enabled,
+            Self::HttpGet(_) | Self::Sse(_) | Self::Webhook(_) => false,
+        }
     }
 
     /// Whether it takes messages from the broker.
     pub const fn delivers(&self) -> bool {
-        matches!(self, Self::Sse(_))
+        match self {
+            Self::HttpPost(_) => false,
+            Self::Websocket(settings) => settings.subscriber.enabled,
+            Self::HttpGet(_) | Self::Sse(_) | Self::Webhook(_) => true,
+        }
     }
 
-    /// The settings as they are written, defaults filled in.
+    /// Whether its clients are called by the gateway, by subscription, instead of coming to a path.
+    pub const fn calls_clients(&self) -> bool {
+        matches!(self, Self::Webhook(_))
+    }
+
+    /// The settings as they are written, defaults filled in and secrets masked.
     pub fn to_value(&self) -> Value {
         let value = match self {
             Self::HttpPost(settings) => serde_json::to_value(settings),
+            Self::HttpGet(settings) => serde_json::to_value(settings),
             Self::Sse(settings) => serde_json::to_value(settings),
+            Self::Websocket(settings) => serde_json::to_value(settings),
+            Self::Webhook(settings) => serde_json::to_value(settings),
         };
         value.unwrap_or_default()
+    }
+
+    pub(crate) fn secrets_mut(&mut self) -> Vec<(String, &mut Secret)> {
+        match self {
+            Self::Webhook(settings) => settings.secrets_mut(),
+            Self::HttpPost(_) | Self::HttpGet(_) | Self::Sse(_) | Self::Websocket(_) => Vec::new(),
+        }
     }
 }
 
@@ -141,6 +337,8 @@ struct Written {
     #[serde(default)]
     qos: Qos,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    dlq: Option<DeadLetter>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     configuration: Option<Value>,
 }
 
@@ -148,13 +346,14 @@ impl TryFrom<Written> for Receiver {
     type Error = Carried;
 
     fn try_from(written: Written) -> Result<Self, Carried> {
-        Self::parse(&written.connector, written.qos, written.configuration).map_err(Carried)
+        let receiver = Self::parse(&written.connector, written.qos, written.configuration);
+        receiver.map(|receiver| Self { dlq: written.dlq, ..receiver }).map_err(Carried)
     }
 }
 
 impl From<Receiver> for Written {
     fn from(receiver: Receiver) -> Self {
         let configuration = Some(receiver.configuration.to_value());
-        Self { connector: receiver.connector, qos: receiver.qos, configuration }
+        Self { connector: receiver.connector, qos: receiver.qos, dlq: receiver.dlq, configuration }
     }
 }

@@ -1,0 +1,165 @@
+//! The rules of receivers.
+
+use std::{collections::HashSet, ops::RangeInclusive};
+
+use crate::{
+    BrokerConfig, EventApi, HttpGetConfig, Limits, Problem, Qos, Receiver, ReceiverConfig, WebsocketConfig,
+};
+
+const MAX_NAMES: usize = 64;
+
+pub(super) fn check(api: &EventApi, problems: &mut Vec<Problem>) {
+    if api.receivers.is_empty() {
+        let message = "At least one receiver is needed, for example http-post or sse.";
+        problems.push(Problem::new("receivers", "listeners.entrypoints.missing", message));
+    }
+    let broker = api.brokers.first().map(|broker| &broker.configuration);
+    let mut kinds = HashSet::new();
+    for (index, receiver) in api.receivers.iter().enumerate() {
+        let mut found = Vec::new();
+        let kind = receiver.configuration.kind();
+        if !kinds.insert(kind) {
+            let message = format!("There is more than one receiver '{kind}'.");
+            found.push(Problem::new("type", "api.listeners.entrypoints.type.duplicated", message));
+        }
+        found.extend(unsupported_qos(receiver, broker));
+        check_dead_letter(api, receiver, &mut found);
+        check_settings(&receiver.configuration, &mut found);
+        let path = format!("receivers[{index}]");
+        problems.extend(found.into_iter().map(|problem| problem.within(&path)));
+    }
+}
+
+/// The promises that a receiver can keep with a broker.
+pub(crate) fn offered(receiver: &ReceiverConfig, broker: &BrokerConfig) -> &'static [Qos] {
+    // The mock makes its messages anew for each reader: there is no position to keep.
+    let replays = !matches!(broker, BrokerConfig::Mock(_));
+    match receiver {
+        ReceiverConfig::HttpGet(_) | ReceiverConfig::Webhook(_) if replays => {
+            &[Qos::None, Qos::Auto, Qos::AtMostOnce, Qos::AtLeastOnce]
+        }
+        _ => &[Qos::None, Qos::Auto],
+    }
+}
+
+fn unsupported_qos(receiver: &Receiver, broker: Option<&BrokerConfig>) -> Option<Problem> {
+    let offered = offered(&receiver.configuration, broker?);
+    (!offered.contains(&receiver.qos)).then(|| {
+        let names: Vec<_> = offered.iter().map(|qos| qos.as_str()).collect();
+        let names = names.join(", ");
+        let message = format!("The receiver '{}' with this broker offers qos {names}.", receiver.connector);
+        Problem::new("qos", "listeners.entrypoints.qos.unsupported", message)
+    })
+}
+
+fn check_dead_letter(api: &EventApi, receiver: &Receiver, problems: &mut Vec<Problem>) {
+    let Some(dead_letter) = &receiver.dlq else { return };
+    if !receiver.configuration.calls_clients() {
+        let message = "Only a receiver that calls its clients has messages that they do not take.";
+        problems.push(Problem::new("dlq", "listeners.entrypoints.dlq.unsupported", message));
+        return;
+    }
+    let name = &dead_letter.endpoint;
+    let invalid =
+        |message: String| Problem::new("dlq.endpoint", "listeners.entrypoints.dlq.invalid", message);
+    match api.dead_letter_broker(name) {
+        None => problems.push(invalid(format!("There is no broker and no group named '{name}'."))),
+        Some(broker) if broker.configuration.publish_topics().is_none_or(|topics| topics.is_empty()) => {
+            problems
+                .push(invalid(format!("'{name}' does not publish: switch its producer on, with a topic.")));
+        }
+        Some(_) => {}
+    }
+}
+
+fn check_settings(settings: &ReceiverConfig, problems: &mut Vec<Problem>) {
+    let mut bounded = |field: &str, value: u64, allowed: RangeInclusive<u64>| {
+        if !allowed.contains(&value) {
+            let message = format!("Must be from {} to {}.", allowed.start(), allowed.end());
+            problems.push(invalid(field, message));
+        }
+    };
+    match settings {
+        ReceiverConfig::HttpPost(_) => {}
+        ReceiverConfig::HttpGet(get) => {
+            let counts = 1..=u64::from(HttpGetConfig::MAX_COUNT);
+            bounded("messagesLimitCount", u64::from(get.messages_limit_count), counts);
+            let durations = 1..=HttpGetConfig::MAX_DURATION_MS;
+            bounded("messagesLimitDurationMs", get.messages_limit_duration_ms, durations);
+        }
+        ReceiverConfig::Sse(sse) => {
+            bounded("heartbeatIntervalInMs", sse.heartbeat_interval_in_ms, 2000..=3_600_000);
+        }
+        ReceiverConfig::Websocket(websocket) => {
+            bounded("pingIntervalMs", websocket.ping_interval_ms, 1000..=3_600_000);
+            bounded("idleTimeoutMs", websocket.idle_timeout_ms, websocket.ping_interval_ms + 1..=86_400_000);
+            if let Some(bytes) = websocket.max_frame_bytes {
+                bounded("maxFrameBytes", bytes as u64, 125..=Limits::MAX_BODY_BYTES as u64);
+            }
+            check_websocket(websocket, problems);
+        }
+        ReceiverConfig::Webhook(webhook) => {
+            let found = webhook.problems();
+            problems.extend(found.into_iter().map(|problem| problem.within("configuration")));
+        }
+    }
+}
+
+fn check_websocket(settings: &WebsocketConfig, problems: &mut Vec<Problem>) {
+    if !settings.publisher.enabled && !settings.subscriber.enabled {
+        problems.push(invalid("publisher.enabled", "One of publisher and subscriber is needed.".to_owned()));
+    }
+    let (protocols, origins) = (&settings.subprotocols, &settings.allowed_origins);
+    if protocols.len().max(origins.len()) > MAX_NAMES {
+        let message = format!("At most {MAX_NAMES} subprotocols and {MAX_NAMES} origins are allowed.");
+        problems.push(invalid("subprotocols", message));
+    }
+    for (index, protocol) in protocols.iter().enumerate().filter(|(_, protocol)| !is_token(protocol)) {
+        let message =
+            format!("'{protocol}' is no name of a subprotocol (letters, digits, '.', '-' and the like).");
+        problems.push(invalid(&format!("subprotocols[{index}]"), message));
+    }
+    for (index, origin) in origins.iter().enumerate().filter(|(_, origin)| !is_origin(origin)) {
+        let message = format!("'{origin}' is no origin; write it as https://app.example, or *.");
+        problems.push(invalid(&format!("allowedOrigins[{index}]"), message));
+    }
+}
+
+fn invalid(field: &str, message: String) -> Problem {
+    let path = format!("configuration.{field}");
+    Problem::new(path, "listeners.entrypoints.configuration.invalid", message)
+}
+
+/// Whether it is a token as RFC 9110 section 5.6.2 has it: the names of headers, methods, subprotocols.
+pub(super) fn is_token(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.len() <= 128 && text.bytes().all(allowed)
+}
+
+/// Whether it is `*`, or a scheme, a host and a port as browsers send them, without a path.
+pub(super) fn is_origin(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !b"/?#@,*\"".contains(&byte);
+    let origin = text.split_once("://").is_some_and(|(scheme, host)| {
+        scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && !host.is_empty()
+            && host.bytes().all(allowed)
+    });
+    text == "*" || (origin && text.len() <= 512)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_a_scheme_and_a_host_and_no_path() {
+        for origin in ["*", "https://app.example", "http://localhost:3000", "http://[::1]:80"] {
+            assert!(is_origin(origin), "{origin}");
+        }
+        for other in
+            ["", "app.example", "https://", "https://a/", "https://u@a", "https://*.a", "https://a b"]
+        {
+            assert!(!is_origin(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Settings of the `webhook` receiver: what all its subscribers have in common. What each of them says for
+//! itself is a [`Callback`](crate::Callback).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Problem, Secret, broker::yes};
+
+/// Settings of `webhook`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookConfig {
+    /// Times and connections of the calls.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub http: CallbackHttp,
+    /// The proxy that calls go through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<CallbackProxy>,
+    /// Whether a subscription fails when its server answers 5xx after all retries and there is no dead letter
+    /// endpoint; where false the message is given up, and counted. Default true.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub interrupt_consumption_on_server_error: bool,
+    /// The same for a server that cannot be reached or does not answer. Default true.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub interrupt_consumption_on_exception: bool,
+}
+
+/// Times and connections of the calls of a webhook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CallbackHttp {
+    /// Milliseconds until a connection must stand. From 1 to 60,000, default 3000.
+    #[serde(default = "CallbackHttp::default_connect")]
+    pub connect_timeout: u64,
+    /// Milliseconds until the answer must be there. From 1 to 300,000, default 10,000.
+    #[serde(default = "CallbackHttp::default_read")]
+    pub read_timeout: u64,
+    /// Milliseconds that an unused connection is kept. Up to 3,600,000, default 60,000.
+    #[serde(default = "CallbackHttp::default_idle")]
+    pub idle_timeout: u64,
+    /// Calls under way at once for one subscription with qos `none`, from 1 to 20, default 5. With any other
+    /// qos it is one, so that messages arrive in order.
+    #[serde(default = "CallbackHttp::default_connections")]
+    pub max_concurrent_connections: u32,
+}
+
+/// The proxy that calls go through.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CallbackProxy {
+    /// Whether it is used. Default true.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Whether the proxy of the gateway's own environment is used, in place of `host` and `port`.
+    #[serde(default)]
+    pub use_system_proxy: bool,
+    /// What it speaks. Default `HTTP`.
+    #[serde(rename = "type", default)]
+    pub kind: ProxyType,
+    /// Its host.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
+    /// Its port.
+    #[serde(default)]
+    pub port: u16,
+    /// The name to log in with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The password to log in with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+}
+
+/// What a proxy speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ProxyType {
+    /// HTTP, with CONNECT for https.
+    #[default]
+    Http,
+    /// SOCKS version 4.
+    Socks4,
+    /// SOCKS version 5 (RFC 1928).
+    Socks5,
+}
+
+impl CallbackHttp {
+    const fn default_connect() -> u64 {
+        3000
+    }
+
+    const fn default_read() -> u64 {
+        10_000
+    }
+
+    const fn default_idle() -> u64 {
+        60_000
+    }
+
+    const fn default_connections() -> u32 {
+        5
+    }
+}
+
+impl Default for CallbackHttp {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Self::default_connect(),
+            read_timeout: Self::default_read(),
+            idle_timeout: Self::default_idle(),
+            max_concurrent_connections: Self::default_connections(),
+        }
+    }
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        Self {
+            http: CallbackHttp::default(),
+            proxy: None,
+            interrupt_consumption_on_server_error: true,
+            interrupt_consumption_on_exception: true,
+        }
+    }
+}
+
+impl WebhookConfig {
+    /// Every rule that these settings break, with paths relative to them.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let invalid = |field: &str, message: &str| {
+            Problem::new(field, "listeners.entrypoints.configuration.invalid", message)
+        };
+        let http = &self.http;
+        let bounded = [
+            ("http.connectTimeout", http.connect_timeout, 1..=60_000),
+            ("http.readTimeout", http.read_timeout, 1..=300_000),
+            ("http.idleTimeout", http.idle_timeout, 0..=3_600_000),
+            ("http.maxConcurrentConnections", u64::from(http.max_concurrent_connections), 1..=20),
+        ];
+        for (field, value, allowed) in bounded {
+            if !allowed.contains(&value) {
+                let message = format!("Must be from {} to {}.", allowed.start(), allowed.end());
+                problems.push(invalid(field, &message));
+            }
+        }
+        if let Some(proxy) = self.proxy.as_ref().filter(|proxy| proxy.enabled && !proxy.use_system_proxy)
+            && (proxy.host.is_empty() || proxy.port == 0)
+        {
+            problems.push(invalid("proxy.host", "A proxy needs a host and a port."));
+        }
+        problems
+    }
+
+    pub(crate) fn secrets_mut(&mut self) -> Vec<(String, &mut Secret)> {
+        let password = self.proxy.as_mut().and_then(|proxy| proxy.password.as_mut());
+        password.map(|password| ("proxy.password".to_owned(), password)).into_iter().collect()
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_true(flag: &bool) -> bool {
+    *flag
+}
