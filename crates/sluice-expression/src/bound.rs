@@ -2,11 +2,11 @@
 //!
 //! Expressions and messages both come from outside. Whatever they are, an evaluation ends, and soon.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde_json::Value as Json;
 
-use crate::error::EvalError;
+use crate::{error::EvalError, value::Value};
 
 /// The longest expression, in bytes.
 pub(crate) const MAX_EXPRESSION_BYTES: usize = 8 << 10;
@@ -21,8 +21,11 @@ pub(crate) const MAX_PATTERN_BYTES: usize = 64 << 10;
 /// The longest text that a pattern is matched with, in bytes.
 pub(crate) const MAX_MATCHED_BYTES: usize = 64 << 10;
 
+/// What compiling a path or pattern counts for that an evaluation brings forth, in nodes; it takes as long.
+const COMPILING: usize = 1 << 13;
+
 const MAX_MADE_TEXT: usize = 1 << 20;
-const MAX_JSON_NODES: usize = 1 << 20;
+const MAX_NODES: usize = 1 << 20;
 
 /// What is left of the bounds of one evaluation.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) const fn new() -> Self {
-        Self { text: MAX_MADE_TEXT, nodes: MAX_JSON_NODES }
+        Self { text: MAX_MADE_TEXT, nodes: MAX_NODES }
     }
 
     /// Takes room for `bytes` of text that is about to be made.
@@ -42,10 +45,15 @@ impl Budget {
         Ok(())
     }
 
-    /// Takes `count` nodes of JSON that are about to be looked at or copied.
+    /// Takes `count` nodes of a document, or items of a list, that are about to be looked at or copied.
     pub(crate) fn take_nodes(&mut self, count: usize) -> Result<(), EvalError> {
-        self.nodes = self.nodes.checked_sub(count).ok_or(EvalError::Bound("1,048,576 JSON nodes"))?;
+        self.nodes = self.nodes.checked_sub(count).ok_or(EvalError::Bound("1,048,576 nodes"))?;
         Ok(())
+    }
+
+    /// Takes what it costs to compile a path or a pattern.
+    pub(crate) fn take_compiling(&mut self) -> Result<(), EvalError> {
+        self.take_nodes(COMPILING)
     }
 
     /// Takes what it costs to read a text through; a text of 64 bytes counts as a node.
@@ -54,6 +62,32 @@ impl Budget {
             return Err(EvalError::Bound("64 KiB of text for a pattern"));
         }
         self.take_nodes(text_weight(text))
+    }
+
+    /// Takes what it costs to find all matches of a pattern in a text: each may have to read what is left.
+    pub(crate) fn take_all_matches(&mut self, text: &str) -> Result<(), EvalError> {
+        self.take_nodes(bytes_weight(text.len().saturating_mul(text.len())))
+    }
+
+    /// The text of a value, borrowed where there is one.
+    pub(crate) fn show<'a>(&mut self, value: &Value<'a>) -> Result<Cow<'a, str>, EvalError> {
+        if let Value::Text(Cow::Borrowed(text)) = value {
+            return Ok(Cow::Borrowed(text));
+        }
+        let mut made = String::new();
+        self.append(&mut made, value)?;
+        Ok(Cow::Owned(made))
+    }
+
+    /// Writes a value as text onto the end of another.
+    pub(crate) fn append(&mut self, text: &mut String, value: &Value<'_>) -> Result<(), EvalError> {
+        if !value.kind().has_text() {
+            return Err(EvalError::Unfit { operation: "Turning into text", found: value.noun() });
+        }
+        let mut made = BoundedText { made: std::mem::take(text), budget: self };
+        value.write_text(&mut made).map_err(|_| EvalError::Bound("1 MiB of made text"))?;
+        *text = made.finish();
+        Ok(())
     }
 
     /// An empty text that grows only as far as the bound.
@@ -75,8 +109,24 @@ pub(crate) fn weight(json: &Json) -> usize {
     }
 }
 
+/// What a value counts for against the bound, everything in it counted.
+pub(crate) fn value_weight(value: &Value<'_>) -> usize {
+    match value {
+        Value::Text(text) => text_weight(text),
+        Value::Json(json) => weight(json),
+        Value::List(items) => 1 + items.iter().map(value_weight).sum::<usize>(),
+        Value::Map(map) => map.weight(),
+        _ => 1,
+    }
+}
+
 const fn text_weight(text: &str) -> usize {
-    1 + text.len() / 64
+    bytes_weight(text.len())
+}
+
+/// What it costs to read so many bytes through, in nodes.
+pub(crate) const fn bytes_weight(bytes: usize) -> usize {
+    1 + bytes / 64
 }
 
 /// Text in the making.

@@ -20,6 +20,21 @@ pub enum EvalError {
     /// JSON is asked for in something that is not JSON, or nested too deep to be taken for it.
     #[error("The text is not JSON.")]
     NotJson,
+    /// XML is asked for in something that is not XML, or has a document type declaration.
+    #[error("The text is not XML, or has a document type declaration.")]
+    NotXml,
+    /// A text that is to be decoded is not Base64, or what it encodes is not text.
+    #[error("The text is not Base64 of a text.")]
+    NotBase64,
+    /// A text that is to be read as a number, or is to be one of a smaller range.
+    #[error("The value is not a number that {0} takes.")]
+    NotANumber(&'static str),
+    /// A text with places for values that has other places than are known, or more than values.
+    #[error("The text to be filled in has a place that is not known, or that there is no value for.")]
+    Format,
+    /// A secret that this gateway does not have.
+    #[error("There is no secret '{0}'.")]
+    NoSecret(Box<str>),
     /// A property, an index or a method of something that is null.
     #[error("Null has no {0}; use '?.' where it may be absent.")]
     OfNull(&'static str),
@@ -40,7 +55,7 @@ pub enum EvalError {
     /// A text that is to be true or false and is neither.
     #[error("The value is neither true nor false.")]
     NotBoolean,
-    /// More text, or more nodes of a JSON document, than one evaluation may touch.
+    /// More text, or more nodes of a document or items of lists, than one evaluation may touch.
     #[error("The evaluation went beyond its bound of {0}.")]
     Bound(&'static str),
     /// A pattern that came from outside the expression and is no regular expression.
@@ -49,4 +64,10 @@ pub enum EvalError {
     /// A JSONPath that came from outside the expression and is none.
     #[error("{0}")]
     JsonPath(String),
+    /// An XPath that came from outside the expression and is none.
+    #[error("{0}")]
+    XPath(String),
+    /// A pattern of a date or time that came from outside the expression and is none.
+    #[error("{0}")]
+    TimePattern(String),
 }

@@ -4,19 +4,19 @@ use std::{borrow::Cow, fmt};
 
 use crate::{
     EvalContext, EvalError, ExpressionError, Value,
-    bound::MAX_EXPRESSION_BYTES,
+    bound::{Budget, MAX_EXPRESSION_BYTES},
     evaluate::Evaluation,
     lexer,
-    parser::Parser,
-    tree::{Kind, Node},
+    parser::{Parser, Reads},
+    tree::Node,
 };
 
-/// A parsed text with `{#…}` or `{(…)}` in it.
+/// A parsed text with `{#…}`, `{(…)}` or `{T(…)…}` in it.
 #[derive(Debug)]
 pub struct Expression {
     source: Box<str>,
     parts: Vec<Part>,
-    reads_message: bool,
+    reads: Reads,
 }
 
 #[derive(Debug)]
@@ -25,9 +25,8 @@ enum Part {
     Tree(Node),
 }
 
-/// What begins an expression inside a text. The last one is refused by the parser, so that nobody takes
-/// it for plain text.
-const OPENINGS: [&str; 3] = ["{#", "{(", "{T("];
+/// What begins an expression after a brace; spaces may stand between.
+const OPENINGS: [&str; 3] = ["#", "(", "T("];
 
 impl Expression {
     /// Parses a text of at most 8 KiB; braces that begin no expression are plain text.
@@ -40,26 +39,28 @@ impl Expression {
             return Err(ExpressionError { column: 1, message });
         }
         let mut parts = Vec::new();
-        let mut reads_message = false;
+        let mut reads = Reads::default();
         let mut rest = 0;
         while let Some(open) = next_opening(source, rest) {
             if open > rest {
                 parts.push(Part::Text(source[rest..open].into()));
             }
-            let mut parser = Parser::new(source, open + 1)?;
+            let mut parser = Parser::new(source, open + 1, reads)?;
             let (tree, end) = parser.braced()?;
+            reads = parser.reads;
             let alone = open == 0 && end == source.len();
-            if !alone && tree.kind() == Kind::Map {
-                return Err(lexer::refuse(source, open, "A map has no text; name one of its entries."));
+            if !alone && !tree.kind().has_text() {
+                let noun = tree.kind().noun();
+                let message = format!("There is no text for {noun}; name something that it holds or makes.");
+                return Err(lexer::refuse(source, open, message));
             }
             parts.push(Part::Tree(tree));
-            reads_message |= parser.reads_message;
             rest = end;
         }
         if rest < source.len() || parts.is_empty() {
             parts.push(Part::Text(source[rest..].into()));
         }
-        Ok(Self { source: source.into(), parts, reads_message })
+        Ok(Self { source: source.into(), parts, reads })
     }
 
     /// The value: of the kind it has where the text is one expression and nothing else, otherwise text, in
@@ -77,14 +78,23 @@ impl Expression {
                 for part in parts {
                     match part {
                         Part::Text(plain) => text.push_str(plain),
-                        Part::Tree(tree) => {
-                            let value = evaluation.value(tree)?;
-                            evaluation.append(&mut text, &value)?;
-                        }
+                        Part::Tree(tree) => evaluation.append(&mut text, tree)?,
                     }
                 }
                 Ok(Value::Text(Cow::Owned(text)))
             }
+        }
+    }
+
+    /// The value as text, as it stands in the middle of other text; `None` where it is null.
+    ///
+    /// # Errors
+    /// Where there is no value for this context, or one that has no text.
+    pub fn text<'a>(&'a self, context: &EvalContext<'a>) -> Result<Option<Cow<'a, str>>, EvalError> {
+        match self.evaluate(context)? {
+            Value::Null => Ok(None),
+            Value::Text(text) => Ok(Some(text)),
+            value => Budget::new().show(&value).map(Some),
         }
     }
 
@@ -98,7 +108,29 @@ impl Expression {
 
     /// Whether it cannot be evaluated without a message.
     pub const fn reads_message(&self) -> bool {
-        self.reads_message
+        self.reads.message
+    }
+
+    /// Whether it reads the HTTP exchange, `#request` or `#response`, which has to be made for each
+    /// connection.
+    pub const fn reads_request(&self) -> bool {
+        self.reads.exchange
+    }
+
+    /// Whether it reads the subscription, so that its value differs from client to client.
+    pub const fn reads_subscription(&self) -> bool {
+        self.reads.subscription
+    }
+
+    /// The names of the secrets that it reads. One that there is not is an error in every evaluation, so
+    /// whoever deploys it looks for them first.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.reads.secrets.iter().map(|name| &**name)
+    }
+
+    /// The names of the dictionaries that it reads, as far as they are known without a message.
+    pub fn dictionaries(&self) -> impl Iterator<Item = &str> {
+        self.reads.dictionaries.iter().map(|name| &**name)
     }
 
     /// Whether it is plain text, without any expression in it.
@@ -116,5 +148,49 @@ impl fmt::Display for Expression {
 
 fn next_opening(source: &str, from: usize) -> Option<usize> {
     let mut braces = source[from..].match_indices('{').map(|(at, _)| from + at);
-    braces.find(|at| OPENINGS.iter().any(|opening| source[*at..].starts_with(opening)))
+    braces.find(|at| {
+        let inside = source[at + 1..].trim_start_matches(' ');
+        OPENINGS.iter().any(|opening| inside.starts_with(opening))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_value_can_be_had_as_text_and_as_json() {
+        let had = |source: &str| {
+            let expression = Expression::parse(source).unwrap();
+            let context = EvalContext::new();
+            let text = expression.text(&context).map(|text| text.map(Cow::into_owned));
+            (text, expression.evaluate(&context).unwrap().to_json())
+        };
+        assert_eq!(had("{#node.id}"), (Ok(None), json!(null)));
+        assert_eq!(had("{(1.5)}"), (Ok(Some("1.5".to_owned())), json!(1.5)));
+        assert_eq!(had("{({1, 'a', true})}"), (Ok(Some("1,a,true".to_owned())), json!([1, "a", true])));
+        let (text, json) = had("{({a: 1, b: {2}})}");
+        assert!(matches!(text, Err(EvalError::Unfit { .. })));
+        assert_eq!(json, json!({"a": 1, "b": [2]}));
+    }
+
+    #[test]
+    fn the_dictionaries_that_it_reads_are_known() {
+        let expression =
+            Expression::parse("{#dictionaries['a']['x'] + #dictionaries.b.y + #dictionaries[#node.id]}")
+                .unwrap();
+        assert_eq!(expression.dictionaries().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn parameters_are_what_an_error_says_about_itself() {
+        let parameters = BTreeMap::from([("limit".to_owned(), "5".to_owned())]);
+        let expression = Expression::parse("{#parameters['limit']}").unwrap();
+        assert_eq!(expression.text(&EvalContext::new().with_parameters(&parameters)), Ok(Some("5".into())));
+        assert_eq!(expression.text(&EvalContext::new()), Ok(None));
+    }
 }

@@ -17,22 +17,38 @@
 //! What is not known is refused when an expression is parsed, with the column. Evaluation never panics and
 //! always ends: the tree, the patterns, the text made and the JSON walked are all bounded.
 
+mod base64;
 mod bound;
+mod call;
+mod class;
 mod context;
+mod document;
+mod environment;
 mod error;
 mod evaluate;
 mod expression;
+mod format;
 mod function;
 mod jsonpath;
 mod lexer;
+mod map;
 mod method;
+mod operator;
 mod parser;
 mod pattern;
+mod request;
 mod root;
+mod time;
 mod tree;
 mod value;
+mod xpath;
 
+pub use base64::Base64;
 pub use context::{EvalContext, Subscription, SubscriptionKind};
+pub use environment::{Api, Environment, Node};
 pub use error::{EvalError, ExpressionError};
 pub use expression::Expression;
+pub use map::{Entries, Map};
+pub use request::{Request, Response};
+pub use time::Time;
 pub use value::Value;

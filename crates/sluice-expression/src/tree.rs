@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 
 use regex::Regex;
 
-use crate::{jsonpath::JsonPath, method::Method, root::Property, value::Value};
+use crate::{
+    class::Function, jsonpath::JsonPath, method::Method, root::Property, value::Value, xpath::XPath,
+};
 
 /// One part of an expression.
 #[derive(Debug)]
@@ -14,13 +16,21 @@ pub(crate) enum Node {
     Integer(i64),
     Float(f64),
     Text(Box<str>),
-    Property(Property),
+    Property(&'static Property),
+    /// A secret by its name.
+    Secret(Box<str>),
+    /// The item that a selection or projection looks at.
+    This,
     List(Vec<Node>),
+    Map(Vec<(Box<str>, Node)>),
     Not(Box<Node>),
     Negate(Box<Node>),
     And(Box<[Node; 2]>),
     Or(Box<[Node; 2]>),
     Compare(Comparison, Box<[Node; 2]>),
+    /// The value, and a list of the lowest and the highest.
+    Between(Box<[Node; 2]>),
+    InstanceOf(Box<Node>, Class),
     Calculate(Calculation, Box<[Node; 2]>),
     Matches(Box<Node>, Pattern),
     /// Condition, value if true, value if not.
@@ -39,13 +49,31 @@ pub(crate) enum Node {
     },
     Call {
         of: Box<Node>,
-        method: Method,
+        /// All methods of this name, one for each kind of value that it may be called on.
+        methods: Box<[&'static Method]>,
         arguments: Vec<Node>,
         safe: bool,
     },
+    /// A function of a class.
+    Static {
+        function: &'static Function,
+        arguments: Vec<Node>,
+    },
+    /// The items for which the body is true, or what the body makes of each item.
+    Each {
+        of: Box<Node>,
+        pick: Pick,
+        body: Box<Node>,
+        safe: bool,
+    },
     JsonPath {
+        document: Document,
+        path: Path<JsonPath>,
+    },
+    XPath {
         document: Box<Node>,
-        path: Path,
+        path: Path<XPath>,
+        result: XPathResult,
     },
     Escape(Escape, Box<Node>),
 }
@@ -94,6 +122,7 @@ pub(crate) enum Calculation {
     Multiply,
     Divide,
     Remainder,
+    Power,
 }
 
 impl Calculation {
@@ -104,8 +133,32 @@ impl Calculation {
             Self::Multiply => "*",
             Self::Divide => "/",
             Self::Remainder => "%",
+            Self::Power => "^",
         }
     }
+}
+
+/// Which items of a list, or entries of a map, are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pick {
+    /// Those for which the body is true.
+    All,
+    First,
+    Last,
+    /// What the body makes of each.
+    Made,
+}
+
+/// What `instanceof` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    Text,
+    Whole,
+    Fraction,
+    Number,
+    Boolean,
+    List,
+    Map,
 }
 
 /// The right side of `matches`.
@@ -115,11 +168,31 @@ pub(crate) enum Pattern {
     Computed(Box<Node>),
 }
 
-/// The second argument of `#jsonPath`.
+/// The document that `#jsonPath` reads.
 #[derive(Debug)]
-pub(crate) enum Path {
-    Compiled(JsonPath),
+pub(crate) enum Document {
+    /// The payload of the message, which is parsed once for all who ask.
+    Payload,
     Computed(Box<Node>),
+}
+
+/// The path that a function follows.
+#[derive(Debug)]
+pub(crate) enum Path<P> {
+    Compiled(P),
+    Computed(Box<Node>),
+}
+
+/// As what `#xpath` gives what it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum XPathResult {
+    Text,
+    Boolean,
+    Number,
+    /// The text of the first node; null where there is none.
+    Node,
+    /// The texts of all nodes.
+    Nodes,
 }
 
 /// How a text is made fit to stand in a document.
@@ -139,6 +212,9 @@ pub(crate) enum Kind {
     Text,
     List,
     Map,
+    Time,
+    Formatter,
+    Base64,
 }
 
 impl Kind {
@@ -152,7 +228,15 @@ impl Kind {
             Self::Text => "a text",
             Self::List => "a list",
             Self::Map => "a map",
+            Self::Time => "a time",
+            Self::Formatter => "a formatter of times",
+            Self::Base64 => "a Base64 codec",
         }
+    }
+
+    /// Whether there is a text for such a value.
+    pub(crate) const fn has_text(self) -> bool {
+        !matches!(self, Self::Map | Self::Formatter | Self::Base64)
     }
 }
 
@@ -166,23 +250,30 @@ impl Node {
             | Self::And(_)
             | Self::Or(_)
             | Self::Compare(..)
+            | Self::Between(_)
+            | Self::InstanceOf(..)
             | Self::Matches(..) => Kind::Boolean,
             Self::Integer(_) | Self::Float(_) | Self::Negate(_) => Kind::Number,
-            Self::Text(_) | Self::Escape(..) => Kind::Text,
+            Self::Text(_) | Self::Secret(_) | Self::Escape(..) => Kind::Text,
             Self::List(_) => Kind::List,
-            Self::Property(property) => property.kind(),
+            Self::Map(_) => Kind::Map,
+            Self::Property(property) => property.kind,
             Self::Calculate(Calculation::Add, sides) => match (sides[0].kind(), sides[1].kind()) {
                 (Kind::Text, _) | (_, Kind::Text) => Kind::Text,
                 (Kind::Number, Kind::Number) => Kind::Number,
                 _ => Kind::Any,
             },
             Self::Calculate(..) => Kind::Number,
-            Self::Call { method, safe: false, .. } => method.result(),
-            Self::Call { .. }
+            Self::Call { methods, safe: false, .. } => Method::result_of(methods),
+            Self::Static { function, .. } => function.result,
+            Self::XPath { result, .. } => result.kind(),
+            Self::This
+            | Self::Call { .. }
             | Self::Choose(_)
             | Self::Elvis(_)
             | Self::Member { .. }
             | Self::Index { .. }
+            | Self::Each { .. }
             | Self::JsonPath { .. } => Kind::Any,
         }
     }
@@ -194,8 +285,35 @@ impl Node {
             Self::Boolean(flag) => Some(Value::Boolean(*flag)),
             Self::Integer(number) => Some(Value::Integer(*number)),
             Self::Float(number) => Some(Value::Float(*number)),
-            Self::Text(text) => Some(Value::Text((&**text).into())),
+            Self::Text(text) => Some(Value::borrowed_text(text)),
             _ => None,
+        }
+    }
+}
+
+impl XPathResult {
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Text => Kind::Text,
+            Self::Boolean => Kind::Boolean,
+            Self::Number => Kind::Number,
+            Self::Node => Kind::Any,
+            Self::Nodes => Kind::List,
+        }
+    }
+}
+
+impl Class {
+    /// Whether a value is of this class. Whole numbers are not told apart by their size.
+    pub(crate) fn holds(self, value: &Value<'_>) -> bool {
+        match self {
+            Self::Text => matches!(value, Value::Text(_)),
+            Self::Whole => matches!(value, Value::Integer(_)),
+            Self::Fraction => matches!(value, Value::Float(_)),
+            Self::Number => value.kind() == Kind::Number,
+            Self::Boolean => matches!(value, Value::Boolean(_)),
+            Self::List => value.kind() == Kind::List,
+            Self::Map => value.kind() == Kind::Map,
         }
     }
 }

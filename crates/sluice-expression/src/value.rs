@@ -2,11 +2,15 @@
 //!
 //! A value borrows from the message, the subscription or the expression wherever it can.
 
-use std::{borrow::Cow, cmp::Ordering, collections::BTreeMap, fmt};
+use std::{borrow::Cow, cmp::Ordering, fmt};
 
-use sluice_message::{Headers, Message};
-
-use crate::{error::EvalError, tree::Comparison};
+use crate::{
+    base64::Base64,
+    error::EvalError,
+    map::{Entries, Map},
+    time::Time,
+    tree::{Comparison, Kind},
+};
 
 /// The value of an expression, or of a part of it.
 #[derive(Debug, Clone)]
@@ -25,17 +29,27 @@ pub enum Value<'a> {
     List(Vec<Value<'a>>),
     /// An array or an object of a JSON document; its scalars are values of their own kinds.
     Json(Cow<'a, serde_json::Value>),
-    /// The headers of a message: a map from names, without case, to lists.
-    Headers(&'a Headers),
-    /// The metadata of a message: a map from names to texts.
-    Metadata(&'a Message),
-    /// A map from names to texts.
-    Map(&'a BTreeMap<String, String>),
-    /// A map without an entry.
-    EmptyMap,
+    /// Names with values.
+    Map(Map<'a>),
+    /// A date, with or without a time of day.
+    Time(Time),
+    /// The pattern by which times are written; it has no text of its own.
+    Formatter(Cow<'a, str>),
+    /// What encodes or decodes Base64; it has no text of its own.
+    Base64(Base64),
 }
 
 impl<'a> Value<'a> {
+    /// Text that lives longer than the evaluation.
+    pub(crate) const fn borrowed_text(text: &'a str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+
+    /// Text that the evaluation made.
+    pub(crate) const fn made(text: String) -> Self {
+        Self::Text(Cow::Owned(text))
+    }
+
     /// A JSON value, borrowed.
     pub(crate) fn from_json(json: &'a serde_json::Value) -> Self {
         match json {
@@ -63,17 +77,47 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// What the value is, for people.
-    pub(crate) fn kind(&self) -> &'static str {
+    /// The value as JSON: lists and maps with everything in them, times as text; null for what has neither.
+    pub fn to_json(&self) -> serde_json::Value {
         match self {
-            Self::Null => "null",
-            Self::Boolean(_) => "a boolean",
-            Self::Integer(_) | Self::Float(_) => "a number",
-            Self::Text(_) => "a text",
-            Self::List(_) => "a list",
-            Self::Json(json) if json.is_array() => "a list",
-            Self::Json(_) | Self::Headers(_) | Self::Metadata(_) | Self::Map(_) | Self::EmptyMap => "a map",
+            Self::Null | Self::Formatter(_) | Self::Base64(_) => serde_json::Value::Null,
+            Self::Boolean(flag) => (*flag).into(),
+            Self::Integer(number) => (*number).into(),
+            Self::Float(number) => (*number).into(),
+            Self::Text(text) => text.as_ref().into(),
+            Self::List(items) => items.iter().map(Value::to_json).collect(),
+            Self::Json(json) => json.as_ref().clone(),
+            Self::Map(map) => {
+                map.entries().into_iter().map(|(name, value)| (name.into_owned(), value.to_json())).collect()
+            }
+            Self::Time(time) => time.to_string().into(),
         }
+    }
+
+    /// A count or a length.
+    pub(crate) fn count(count: usize) -> Self {
+        Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
+    /// What the value is.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Null => Kind::Null,
+            Self::Boolean(_) => Kind::Boolean,
+            Self::Integer(_) | Self::Float(_) => Kind::Number,
+            Self::Text(_) => Kind::Text,
+            Self::List(_) => Kind::List,
+            Self::Json(json) if json.is_array() => Kind::List,
+            Self::Json(_) | Self::Map(_) => Kind::Map,
+            Self::Time(_) => Kind::Time,
+            Self::Formatter(_) => Kind::Formatter,
+            Self::Base64(_) => Kind::Base64,
+        }
+    }
+
+    /// What the value is, for people.
+    pub(crate) fn noun(&self) -> &'static str {
+        self.kind().noun()
     }
 
     /// Whether a condition holds: a boolean as it is, null as false, and the words for yes and no.
@@ -117,33 +161,27 @@ impl<'a> Value<'a> {
     /// The entry of a map; `None` when it has no such entry or is no map.
     pub(crate) fn entry(&self, key: &str) -> Option<Value<'a>> {
         match self {
-            Self::Headers(headers) => {
-                let named = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(key));
-                let values = named.map(|header| Value::Text(String::from_utf8_lossy(&header.value)));
-                let values: Vec<_> = values.collect();
-                (!values.is_empty()).then_some(Value::List(values))
-            }
-            Self::Metadata(message) => {
-                message.metadata().find(|(name, _)| *name == key).map(|(_, text)| Value::Text(text))
-            }
-            Self::Map(map) => map.get(key).map(|text| Value::Text(Cow::Borrowed(text))),
+            Self::Map(map) => map.entry(key),
             Self::Json(Cow::Borrowed(json)) => json.get(key).map(Value::from_json),
             Self::Json(Cow::Owned(json)) => json.get(key).cloned().map(Value::from_owned_json),
             _ => None,
         }
     }
 
-    /// How many names a map has; 0 when it is no map.
-    pub(crate) fn map_len(&self) -> usize {
+    /// The entries of a map; none when it is no map.
+    pub(crate) fn entries(&self) -> Entries<'a> {
         match self {
-            Self::Headers(headers) => {
-                let names = headers.iter().map(|header| header.name.to_ascii_lowercase());
-                names.collect::<std::collections::HashSet<_>>().len()
+            Self::Map(map) => map.entries(),
+            Self::Json(Cow::Borrowed(json)) => {
+                let members = json.as_object().into_iter().flatten();
+                members.map(|(name, value)| (Cow::Borrowed(&**name), Value::from_json(value))).collect()
             }
-            Self::Metadata(message) => message.metadata().count(),
-            Self::Map(map) => map.len(),
-            Self::Json(json) => json.as_object().map_or(0, serde_json::Map::len),
-            _ => 0,
+            Self::Json(Cow::Owned(json)) => {
+                let members = json.as_object().into_iter().flatten();
+                let owned = |json: &serde_json::Value| Value::from_owned_json(json.clone());
+                members.map(|(name, value)| (Cow::Owned(name.clone()), owned(value))).collect()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -151,7 +189,7 @@ impl<'a> Value<'a> {
     pub(crate) fn at(self, index: &Value<'_>) -> Result<Value<'a>, EvalError> {
         let operation = "An index";
         let Value::Integer(number) = *index else {
-            return Err(EvalError::Unfit { operation, found: index.kind() });
+            return Err(EvalError::Unfit { operation, found: index.noun() });
         };
         let out_of_range = EvalError::OutOfRange(number);
         let Ok(at) = usize::try_from(number) else { return Err(out_of_range) };
@@ -163,9 +201,23 @@ impl<'a> Value<'a> {
                 json.get(at).cloned().map(Value::from_owned_json)
             }
             Self::Text(text) => text.chars().nth(at).map(|one| Value::Text(Cow::Owned(one.to_string()))),
-            other => return Err(EvalError::Unfit { operation, found: other.kind() }),
+            other => return Err(EvalError::Unfit { operation, found: other.noun() }),
         };
         found.ok_or(out_of_range)
+    }
+
+    /// The items of a list; nothing when it is no list.
+    pub(crate) fn into_items(self) -> Vec<Value<'a>> {
+        match self {
+            Self::List(items) => items,
+            Self::Json(Cow::Borrowed(json)) => {
+                json.as_array().into_iter().flatten().map(Value::from_json).collect()
+            }
+            Self::Json(Cow::Owned(serde_json::Value::Array(items))) => {
+                items.into_iter().map(Value::from_owned_json).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn borrowed(&self) -> Value<'_> {
@@ -185,7 +237,9 @@ impl<'a> Value<'a> {
             (Self::Text(one), Value::Text(two)) => one == two,
             (Self::Text(text), list) if list.list_len().is_some() => list.joins_to(text),
             (list, Value::Text(text)) if list.list_len().is_some() => list.joins_to(text),
+            (Self::Time(one), Value::Time(two)) => one == two,
             (Self::Json(one), Value::Json(two)) if one.is_object() => one == two,
+            (Self::Map(Map::Made(one)), Value::Map(Map::Made(two))) => same_entries(one, two),
             (one, two) => match (one.list_len(), two.list_len()) {
                 (Some(len), Some(other_len)) => {
                     len == other_len && one.items().zip(two.items()).all(|(one, two)| one.equals(&two))
@@ -236,18 +290,14 @@ impl<'a> Value<'a> {
             (Self::Integer(_) | Self::Float(_), Value::Integer(_) | Value::Float(_)) => {
                 return Ok(self.compare_numbers(other));
             }
-            (Self::Text(_) | Self::Integer(_) | Self::Float(_), misfit) => misfit.kind(),
-            (misfit, _) => misfit.kind(),
+            (Self::Text(_) | Self::Integer(_) | Self::Float(_), misfit) => misfit.noun(),
+            (misfit, _) => misfit.noun(),
         };
         Err(EvalError::Unfit { operation, found })
     }
 
-    /// Whether [`write_text`](Self::write_text) knows a text for it; maps of ours have none.
-    pub(crate) const fn has_text(&self) -> bool {
-        !matches!(self, Self::Headers(_) | Self::Metadata(_) | Self::Map(_) | Self::EmptyMap)
-    }
-
-    /// Writes the value as text: null as nothing, lists joined by commas, objects as JSON.
+    /// Writes the value as text: null as nothing, lists joined by commas, objects as JSON. Kinds of which
+    /// [`Kind::has_text`] says no have none.
     pub(crate) fn write_text(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         match self {
             Self::Null => Ok(()),
@@ -265,11 +315,21 @@ impl<'a> Value<'a> {
                 Ok(())
             }
             Self::Json(json) => write!(out, "{json}"),
-            Self::List(_) | Self::Headers(_) | Self::Metadata(_) | Self::Map(_) | Self::EmptyMap => {
-                Err(fmt::Error)
-            }
+            Self::Time(time) => write!(out, "{time}"),
+            Self::List(_) | Self::Map(_) | Self::Formatter(_) | Self::Base64(_) => Err(fmt::Error),
         }
     }
+}
+
+/// Whether two maps have the same names with equal values, in whatever order.
+fn same_entries(one: &[(Cow<'_, str>, Value<'_>)], two: &[(Cow<'_, str>, Value<'_>)]) -> bool {
+    let by_name = |entries: &'_ [(Cow<'_, str>, Value<'_>)]| {
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        order.sort_unstable_by_key(|index| &entries[*index].0);
+        order
+    };
+    let mut pairs = by_name(one).into_iter().zip(by_name(two));
+    one.len() == two.len() && pairs.all(|(at, to)| one[at].0 == two[to].0 && one[at].1.equals(&two[to].1))
 }
 
 /// Equal as `==` has it inside an expression: a list and a text may be equal.

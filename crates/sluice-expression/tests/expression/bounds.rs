@@ -1,7 +1,7 @@
 //! Nothing that is written and nothing that is received makes an evaluation panic, hang or grow.
 
 use proptest::prelude::*;
-use sluice_expression::{EvalContext, EvalError, Expression};
+use sluice_expression::{EvalContext, EvalError, Expression, Request};
 use sluice_message::Message;
 
 use crate::{World, failure};
@@ -18,7 +18,7 @@ fn a_deep_expression_is_refused_and_the_deepest_works() {
     assert!(Expression::parse(&nested(63)).unwrap().evaluate(&EvalContext::new()).is_ok());
     assert!(Expression::parse(&nested(64)).unwrap_err().message.contains("64"));
     assert!(Expression::parse(&nested(4000)).is_err());
-    for prefix in ["!", "-", "{", "not ", "#jsonEscape(", "true ? 1 : ", "'a'.contains("] {
+    for prefix in ["!", "-", "{", "not ", "#jsonEscape(", "true ? 1 : ", "'a'.contains(", "{1}.?[", "{a:"] {
         assert!(Expression::parse(&format!("{{({}", prefix.repeat(8000 / prefix.len()))).is_err());
     }
 }
@@ -58,6 +58,70 @@ fn made_text_is_bounded() {
 }
 
 #[test]
+fn patterns_that_are_too_long_are_refused() {
+    let long = "x".repeat(8193);
+    let message = Message::builder().payload(long.clone()).build();
+    for (source, error) in [
+        ("{('x' matches #message.content)}", "8192 bytes"),
+        ("{T(java.time.format.DateTimeFormatter).ofPattern(#message.content)}", "256 bytes"),
+        ("{#xpath('<a/>', #message.content)}", "1024 bytes"),
+        ("{#jsonPath('{}', #message.content)}", "1024 bytes"),
+    ] {
+        let expression = Expression::parse(source).unwrap();
+        let refused = expression.evaluate(&EvalContext::new().with_message(&message)).unwrap_err();
+        assert!(refused.to_string().contains(error), "{source}: {refused}");
+    }
+}
+
+#[test]
+fn all_matches_are_looked_for_in_short_texts_only() {
+    let evaluate = |bytes: usize, call: &str| {
+        let message = Message::builder().payload("x".repeat(bytes)).build();
+        let expression = Expression::parse(&format!("{{#message.content.{call}.isEmpty()}}")).unwrap();
+        expression.holds(&EvalContext::new().with_message(&message))
+    };
+    for call in ["split('[xy]')", "replaceAll('x.*[^x]|x', 'y')"] {
+        assert!(evaluate(8000, call).is_ok(), "{call}");
+        assert_eq!(evaluate(8192, call), Err(EvalError::Bound("1,048,576 nodes")), "{call}");
+    }
+    for call in ["split('y')", "replaceAll('x', 'y')"] {
+        assert_eq!(evaluate(500_000, call), Ok(false), "{call}");
+    }
+}
+
+#[test]
+fn loops_are_bounded() {
+    let items = format!("[{}1]", "1,".repeat(2000));
+    let long = format!("[\"{}\"{}]", "x".repeat(100_000), ",1".repeat(5000));
+    let message = |payload: &str| Message::builder().payload(payload.to_owned()).build();
+    for (payload, body) in [
+        (&items, "#jsonPath(#message.content, '$').?[#this == 1].size() > 1"),
+        (&items, "#jsonPath(#message.content, '$').contains(2)"),
+        (&items, "#message.content.split(',').contains('x')"),
+        (&items, "#message.content.replace('1', '2') == ''"),
+        (&long, "#message.content.length() == #this"),
+        (&long, "#message.content.matches('x+')"),
+        (&items, "'a'.matches('x' + #this)"),
+        (&items, "#jsonPath(#message.content, '$[' + #this + ']') == 1"),
+        (&items, "#jsonPath('[' + #message.content + ']', '$[0]') == 1"),
+    ] {
+        let source = format!("{{#jsonPath(#message.content, '$').?[{body}]}}");
+        let (expression, message) = (Expression::parse(&source).unwrap(), message(payload));
+        let value = expression.evaluate(&EvalContext::new().with_message(&message));
+        assert!(matches!(value, Err(EvalError::Bound(_))), "{body}: {value:?}");
+    }
+    // A body that is long and comes to little is paid for by its length.
+    let request = Request { content: Some(format!("1{}", " ".repeat(1 << 19)).into()), ..Request::default() };
+    let source = "{#jsonPath(#message.content, '$').?[#request.jsonContent == #this].size()}";
+    let (expression, many) = (Expression::parse(source).unwrap(), message(&items));
+    let context = EvalContext::new().with_message(&many).with_request(Some(&request));
+    assert!(matches!(expression.evaluate(&context), Err(EvalError::Bound(_))));
+    let nested = "{#jsonPath(#message.content, '$').?[#this == 1].![#this + 1].^[#this > 2] == null}";
+    let (expression, message) = (Expression::parse(nested).unwrap(), message(&items));
+    assert_eq!(expression.holds(&EvalContext::new().with_message(&message)), Ok(true));
+}
+
+#[test]
 fn json_paths_that_multiply_are_bounded() {
     let deep = format!("{}1{}", "[".repeat(120), "]".repeat(120));
     let wide = format!("[{}1]", "1,".repeat(200_000));
@@ -78,7 +142,7 @@ fn json_paths_that_multiply_are_bounded() {
         let message = Message::builder().payload(payload.clone()).build();
         let expression = Expression::parse(&format!("{{#jsonPath(#message.content, '{path}')}}")).unwrap();
         let value = expression.evaluate(&EvalContext::new().with_message(&message));
-        assert_eq!(value.err(), Some(EvalError::Bound("1,048,576 JSON nodes")), "{path}");
+        assert_eq!(value.err(), Some(EvalError::Bound("1,048,576 nodes")), "{path}");
     }
 }
 
@@ -105,6 +169,16 @@ fn source() -> impl Strategy<Value = String> {
         Just("#message.metadata.offset".to_owned()),
         Just("#message.headers".to_owned()),
         Just("#subscription.metadata".to_owned()),
+        Just("#message.attributes".to_owned()),
+        Just("#request.params".to_owned()),
+        Just("#request.paths".to_owned()),
+        Just("#request.jsonContent".to_owned()),
+        Just("#context.attributes['jwt.claims']".to_owned()),
+        Just("#dictionaries".to_owned()),
+        Just("#this".to_owned()),
+        Just("key".to_owned()),
+        Just("T(java.util.Base64).getEncoder()".to_owned()),
+        Just("new java.util.Date(0)".to_owned()),
         Just("null".to_owned()),
         Just("'x''y'".to_owned()),
         any::<bool>().prop_map(|flag| flag.to_string()),
@@ -122,7 +196,8 @@ fn source() -> impl Strategy<Value = String> {
         ])
         .prop_map(|path| format!("#jsonPath(#message.content, '{path}')")),
     ];
-    let operators = vec!["+", "-", "*", "/", "%", "==", "!=", "<", ">=", "and", "or", "matches", "?:"];
+    let operators =
+        vec!["+", "-", "*", "/", "%", "==", "!=", "<", ">=", "and", "or", "matches", "?:", "^", "between"];
     let calls = vec![
         ".length()",
         ".isEmpty()",
@@ -140,6 +215,18 @@ fn source() -> impl Strategy<Value = String> {
         ".replace('a', 'b')",
         ".containsKey('a')",
         "?.[1]",
+        ".keySet()",
+        ".values()",
+        ".split('')",
+        ".repeat(1000)",
+        ".replaceAll('.', '$0$0')",
+        ".toSingleValueMap()",
+        ".toString()",
+        ".compareTo('a')",
+        ".format(T(java.time.format.DateTimeFormatter).ofPattern('yyyy HH z'))",
+        ".plusMonths(99999)",
+        ".encodeToString('ä')",
+        ".intValue()",
     ];
     leaf.prop_recursive(5, 24, 3, move |inner| {
         prop_oneof![
@@ -151,6 +238,13 @@ fn source() -> impl Strategy<Value = String> {
             inner.clone().prop_map(|of| format!("-({of})")),
             inner.clone().prop_map(|of| format!("!({of})")),
             inner.clone().prop_map(|of| format!("#jsonEscape({of})")),
+            inner.clone().prop_map(|of| format!("{{a: {of}, b: 1}}")),
+            inner.clone().prop_map(|of| format!("T(String).format('%5s|%d|%S', {of}, {of}, {of})")),
+            inner.clone().prop_map(|of| format!("T(Integer).valueOf({of})")),
+            (inner.clone(), inner.clone()).prop_map(|(low, high)| format!("(5 between {{{low}, {high}}})")),
+            (inner.clone(), prop::sample::select(vec!["?", "!", "^", "$"]), inner.clone())
+                .prop_map(|(of, pick, body)| format!("{of}.{pick}[{body}]")),
+            (inner.clone(), inner.clone()).prop_map(|(of, path)| format!("#xpath({of}, {path})")),
             (inner.clone(), inner).prop_map(|(of, path)| format!("#jsonPath({of}, {path})")),
         ]
     })
@@ -171,6 +265,8 @@ proptest! {
                 "{", "}", "(", ")", "[", "]", "#", "#message", ".", "?.", "content", "headers", "'a'", "\"", "'",
                 "1", "1.5", "==", "<", "and", "not", "!", "-", "+", "?", ":", "?:", ",", "matches", "jsonPath", "ä",
                 "#subscription.metadata", ".size()", "T", "null", " ", "{#", "{(",
+                "T(java.lang.Math)", ".abs(", "new ", ".?[", ".![", "?.^[", "#this", "#secrets", ".get(", "xpath", "^",
+                "instanceof", "between", "#request", "#context.attributes", "a:",
             ]),
             0..40,
         ),
@@ -187,6 +283,20 @@ proptest! {
     #[test]
     fn any_json_path_compiles_or_is_refused(path in "\\$[ a-z0-9.*@?()\\[\\]$:,<>=!&|\"-]{0,60}") {
         let _ = Expression::parse(&format!("{{#jsonPath(#message.content, '{path}')}}"));
+    }
+
+    #[test]
+    fn any_xpath_compiles_or_is_refused_and_its_walk_ends(
+        path in "[ a-c0-2/.*@()\\[\\]=<>,:\"-]{0,40}",
+        document in "[<>/abc=\"&; x]{0,60}",
+    ) {
+        for path in [path.clone(), format!("//{path}"), format!("count({path})"), format!("a[{path}]")] {
+            let Ok(expression) = Expression::parse(&format!("{{#xpath(#message.content, '{path}')}}")) else { continue };
+            for document in [&document, "<a b=\"1\"><b>2</b><c/><a><b/></a></a>"] {
+                let message = Message::builder().payload(document.to_owned()).build();
+                let _ = expression.evaluate(&EvalContext::new().with_message(&message));
+            }
+        }
     }
 
     #[test]

@@ -64,12 +64,13 @@ fn one_expression_alone_keeps_the_kind_of_its_value() {
 
 #[test]
 fn braces_that_begin_no_expression_are_plain_text() {
-    for plain in ["", "plain", "{}", "{\"a\": {\"b\": 1}}", "{ #message.id }", "}{", "#message.id"] {
+    for plain in ["", "plain", "{}", "{\"a\": {\"b\": 1}}", "{ \n#message.id }", "}{", "#message.id"] {
         let expression = Expression::parse(plain).unwrap();
         assert!(expression.is_plain());
         assert_eq!(expression.evaluate(&EvalContext::new()).unwrap(), Value::Text(plain.into()));
     }
     assert_eq!(text(r#"{"id":"{#message.id}"}"#), r#"{"id":"id-1"}"#);
+    assert_eq!(text("{  #message.id }"), "id-1");
 }
 
 #[test]
