@@ -260,33 +260,30 @@ fn behind(position: &Position, bounds: &Bounds, topics: &[Topic]) -> Result<Star
             format!("The position in the topic '{topic}' is lost: {detail}"),
         )
     };
-    for (topic, partition, _) in position.iter().filter(|(topic, ..)| topics.contains(topic)) {
+    for (topic, partition, _) in position.nexts().filter(|(topic, ..)| topics.contains(topic)) {
         if !bounds.contains_key(&(topic.clone(), partition)) {
             return Err(lost(topic, format!("it has no partition {}.", partition.0)));
         }
     }
     let mut starts = Starts::new();
     for ((topic, partition), held) in bounds {
-        let start = match position.last(topic, *partition) {
+        let start = match position.next(topic, *partition) {
             None => KafkaOffset::Beginning,
-            Some(last) if last >= held.end => {
+            Some(next) if next > held.end => {
                 let (number, end) = (partition.0, held.end.0);
                 return Err(lost(
                     topic,
-                    format!("partition {number} ends at offset {end}, before {}.", last.0),
+                    format!("partition {number} ends at offset {end}, before {}.", next.0),
                 ));
             }
-            Some(last) if last.next() < held.start => {
+            Some(next) if next < held.start => {
                 let (number, first) = (partition.0, held.start.0);
                 return Err(lost(
                     topic,
-                    format!(
-                        "partition {number} is kept from offset {first} only, not from {}.",
-                        last.next().0
-                    ),
+                    format!("partition {number} is kept from offset {first} only, not from {}.", next.0),
                 ));
             }
-            Some(last) => kafka_offset(last.next()),
+            Some(next) => kafka_offset(next),
         };
         starts.push((topic.clone(), *partition, start));
     }

@@ -50,9 +50,7 @@ impl Mock {
         })?;
         let next = match spec.start {
             StartAt::Earliest | StartAt::Latest => 0,
-            StartAt::After(position) => {
-                position.last(&topic, Partition(0)).map_or(0, |last| last.0.saturating_add(1))
-            }
+            StartAt::After(position) => position.next(&topic, Partition(0)).map_or(0, |next| next.0),
             StartAt::Group { .. } => return Err(unsupported()),
         };
         if next > self.end() {

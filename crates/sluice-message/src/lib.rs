@@ -13,4 +13,6 @@ pub use attributes::Attributes;
 pub use headers::{Header, Headers};
 pub use json::MAX_JSON_BYTES;
 pub use message::{FrameKind, Message, MessageBuilder};
-pub use position::{Offset, Partition, Place, Position, Topic};
+pub use position::{
+    MAX_POSITION_BYTES, MAX_POSITION_PARTITIONS, Offset, Partition, Place, Position, PositionError, Topic,
+};

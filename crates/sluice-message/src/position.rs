@@ -1,10 +1,14 @@
 //! Where a message stands in its topic.
 //!
 //! A broker numbers the messages of each partition of a topic. [`Place`] names one message; [`Position`] is
-//! how far somebody has come: for every partition the last message that was delivered. What clients see of
-//! it is opaque text, made elsewhere.
+//! how far somebody has come: for every partition the last message that was delivered. Clients and stores
+//! see it as text.
+
+mod text;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
+
+pub use text::{MAX_POSITION_BYTES, MAX_POSITION_PARTITIONS, PositionError};
 
 /// The name of a topic at a broker. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,13 +61,17 @@ pub struct Place {
     pub offset: Offset,
 }
 
-/// How far a reader has come: the last delivered offset of each partition. A partition that is not named
-/// has delivered nothing yet.
+/// How far a reader has come: the last delivered offset of each partition. A partition that is named may
+/// have delivered nothing, which says that its reader began before its offset 0. One that is not named is
+/// read from the first message there is, whichever that will be. Its text is described at [`Position::encode`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Position(BTreeMap<(Topic, Partition), Offset>);
+pub struct Position(
+    /// The offset behind the last delivered one, so that "nothing yet" has a number too.
+    BTreeMap<(Topic, Partition), Offset>,
+);
 
 impl Position {
-    /// The position of a reader that has seen nothing.
+    /// The position of a reader that has seen nothing, of any topic.
     pub const fn new() -> Self {
         Self(BTreeMap::new())
     }
@@ -71,39 +79,71 @@ impl Position {
     /// Moves forward to `place`. A place behind the position changes nothing, so that a redelivered
     /// message never moves a reader back.
     pub fn advance(&mut self, place: &Place) {
-        let last = self.0.entry((place.topic.clone(), place.partition)).or_insert(place.offset);
-        *last = (*last).max(place.offset);
+        let next = Offset(place.offset.0.saturating_add(1));
+        let kept = self.0.entry((place.topic.clone(), place.partition)).or_insert(next);
+        *kept = (*kept).max(next);
     }
 
-    /// The last delivered offset of a partition.
+    /// Moves forward, in each partition that `other` names, to where `other` is.
+    pub fn merge(&mut self, other: &Self) {
+        for (partition, next) in &other.0 {
+            let kept = self.0.entry(partition.clone()).or_insert(*next);
+            *kept = (*kept).max(*next);
+        }
+    }
+
+    /// The last delivered offset of a partition; `None` where nothing was delivered.
     pub fn last(&self, topic: &Topic, partition: Partition) -> Option<Offset> {
+        self.next(topic, partition)?.0.checked_sub(1).map(Offset)
+    }
+
+    /// The smallest offset that has not been delivered of a partition; `None` where it is not named.
+    pub fn next(&self, topic: &Topic, partition: Partition) -> Option<Offset> {
         self.0.get(&(topic.clone(), partition)).copied()
     }
 
     /// Whether the message at `place` has been delivered already.
     pub fn covers(&self, place: &Place) -> bool {
-        self.last(&place.topic, place.partition).is_some_and(|last| last >= place.offset)
+        self.next(&place.topic, place.partition).is_some_and(|next| next > place.offset)
+    }
+
+    /// Whether everything that `other` has delivered has been delivered here too.
+    pub fn reaches(&self, other: &Self) -> bool {
+        let is_reached =
+            |(partition, next): (_, &Offset)| *next <= self.0.get(partition).copied().unwrap_or_default();
+        other.0.iter().all(is_reached)
     }
 
     /// Sets a partition as if everything before `next`, and nothing else, had been delivered.
     pub fn set_next(&mut self, topic: &Topic, partition: Partition, next: Offset) {
-        match next.0.checked_sub(1) {
-            Some(last) => drop(self.0.insert((topic.clone(), partition), Offset(last))),
-            None => self.forget(topic, partition),
-        }
+        self.0.insert((topic.clone(), partition), next);
     }
 
-    /// Takes a partition out, as if nothing of it had been delivered.
+    /// Takes a partition out, so that it is no longer named.
     pub fn forget(&mut self, topic: &Topic, partition: Partition) {
         self.0.remove(&(topic.clone(), partition));
     }
 
-    /// Every partition with its last delivered offset, ordered by topic and partition.
+    /// Every partition that has delivered something, with its last delivered offset, ordered by topic and
+    /// partition.
     pub fn iter(&self) -> impl Iterator<Item = (&Topic, Partition, Offset)> {
-        self.0.iter().map(|((topic, partition), offset)| (topic, *partition, *offset))
+        self.nexts().filter_map(|(topic, partition, next)| {
+            next.0.checked_sub(1).map(|last| (topic, partition, Offset(last)))
+        })
     }
 
-    /// Whether nothing has been delivered.
+    /// Every partition that is named, with the smallest offset that it has not delivered, ordered by topic
+    /// and partition.
+    pub fn nexts(&self) -> impl Iterator<Item = (&Topic, Partition, Offset)> {
+        self.0.iter().map(|((topic, partition), next)| (topic, *partition, *next))
+    }
+
+    /// How many partitions are named.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether no partition is named.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -144,5 +184,33 @@ mod tests {
         let position = Position::from_iter([&place(0, 7), &place(1, 0)]);
         assert!(position.covers(&place(0, 7)) && position.covers(&place(0, 2)));
         assert!(!position.covers(&place(0, 8)) && !position.covers(&place(2, 0)));
+    }
+
+    #[test]
+    fn a_partition_that_has_delivered_nothing_is_named_and_one_that_is_not_named_is_another_thing() {
+        let topic = Topic::from("t");
+        let mut position = Position::new();
+        position.set_next(&topic, Partition(0), Offset(0));
+        assert_eq!((position.last(&topic, Partition(0)), position.iter().count()), (None, 0));
+        assert_eq!(position.next(&topic, Partition(0)), Some(Offset(0)));
+        assert_eq!(position.next(&topic, Partition(1)), None);
+        assert!(!position.is_empty() && !position.covers(&place(0, 0)));
+    }
+
+    #[test]
+    fn reaching_is_asked_of_each_partition_that_the_other_names() {
+        let (far, near) =
+            (Position::from_iter([&place(0, 7), &place(1, 2)]), Position::from_iter([&place(0, 7)]));
+        assert!(far.reaches(&near) && far.reaches(&far) && !near.reaches(&far));
+        let mut nothing = Position::new();
+        nothing.set_next(&Topic::from("t"), Partition(5), Offset(0));
+        assert!(near.reaches(&nothing) && Position::new().reaches(&nothing) && !nothing.reaches(&near));
+    }
+
+    #[test]
+    fn a_merge_takes_the_farther_of_each_partition() {
+        let mut position = Position::from_iter([&place(0, 7), &place(1, 2)]);
+        position.merge(&Position::from_iter([&place(0, 3), &place(1, 5), &place(2, 0)]));
+        assert_eq!(position, Position::from_iter([&place(0, 7), &place(1, 5), &place(2, 0)]));
     }
 }

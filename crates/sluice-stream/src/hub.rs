@@ -15,15 +15,16 @@ use std::{
 use sluice_broker::{
     BatchLimit, BrokerDriver, ConsumeSpec, Consumer, DriverError, ErrorKind, StartAt, StopAt,
 };
-use sluice_message::{Message, Position, Topic};
+use sluice_message::{Message, Offset, Partition, Position, Topic};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::{
-    Begin, Cursor,
+    Begin, Cursor, Lag,
     lost::move_to_what_is_left,
     metrics::{Held, StreamMetrics},
     ring::Ring,
+    turns::Turns,
 };
 
 /// Bounds and times of every hub.
@@ -37,6 +38,9 @@ pub struct HubOptions {
     pub linger: Duration,
     /// How long a new client waits for the broker before it is refused.
     pub open_timeout: Duration,
+    /// Readers of single clients that read older messages at the same time, at least one. Further clients
+    /// wait their turn.
+    pub catch_up_readers: usize,
 }
 
 impl Default for HubOptions {
@@ -46,6 +50,7 @@ impl Default for HubOptions {
             ring_bytes: 8 << 20,
             linger: Duration::from_secs(10),
             open_timeout: Duration::from_secs(5),
+            catch_up_readers: 16,
         }
     }
 }
@@ -61,6 +66,7 @@ pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Du
 pub struct Hubs {
     options: HubOptions,
     metrics: Arc<StreamMetrics>,
+    turns: Arc<Turns>,
     running: Mutex<HashMap<Key, Arc<Hub>>>,
 }
 
@@ -74,6 +80,7 @@ pub(crate) struct Hub {
     pub(crate) topics: Vec<Topic>,
     pub(crate) ring: RwLock<Ring>,
     pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) turns: Arc<Turns>,
     /// Cursors alive; the task ends some time after it has fallen to zero.
     clients: AtomicUsize,
 }
@@ -105,6 +112,14 @@ pub(crate) enum Phase {
     Ended,
 }
 
+/// Where a hub stood at a moment.
+pub(crate) struct Mark {
+    /// The number that the next message got, or will get.
+    pub(crate) next: u64,
+    /// The position behind everything before that number.
+    pub(crate) head: Position,
+}
+
 /// A cursor's hold on its hub.
 #[derive(Debug)]
 pub(crate) struct Membership(pub(crate) Arc<Hub>);
@@ -113,12 +128,6 @@ impl Membership {
     fn new(hub: &Arc<Hub>) -> Self {
         hub.clients.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(hub))
-    }
-}
-
-impl Clone for Membership {
-    fn clone(&self) -> Self {
-        Self::new(&self.0)
     }
 }
 
@@ -134,7 +143,8 @@ impl Drop for Membership {
 impl Hubs {
     /// No hub yet; they begin with their first client.
     pub fn new(options: HubOptions, metrics: Arc<StreamMetrics>) -> Arc<Self> {
-        Arc::new(Self { options, metrics, running: Mutex::new(HashMap::new()) })
+        let turns = Turns::new(options.catch_up_readers, &metrics);
+        Arc::new(Self { options, metrics, turns, running: Mutex::new(HashMap::new()) })
     }
 
     /// The counters of these hubs.
@@ -143,41 +153,58 @@ impl Hubs {
     }
 
     /// A new client of these topics. Resolves once everything published from now on will reach it; fails
-    /// with the broker's error when that takes longer than the open timeout.
+    /// with the broker's error when that takes longer than the open timeout. A position that names another
+    /// topic, or lies beyond what the broker has, is an error of the kind `PositionLost`.
     pub async fn join(
         self: &Arc<Self>,
         driver: &Arc<dyn BrokerDriver>,
         topics: &[Topic],
         begin: Begin,
+        lag: Lag,
     ) -> Result<Cursor, DriverError> {
-        if !driver.capabilities().shared_reading {
-            return Cursor::alone(driver, topics, &self.metrics).await;
+        let position = match begin {
+            Begin::Latest => None,
+            Begin::Earliest => Some(Position::new()),
+            Begin::After(position) => Some(position),
+        };
+        if let Some(position) = &position {
+            check_topics(position, topics)?;
+        }
+        let capabilities = driver.capabilities();
+        if !capabilities.shared_reading {
+            return Cursor::alone(driver, topics, position.unwrap_or_default(), &self.metrics).await;
         }
         let member = self.membership(driver, topics);
-        let mut progress = member.0.progress.subscribe();
-        let live = progress.wait_for(|progress| match &progress.phase {
-            // An outage may pass in a moment; the other errors stay until somebody does something.
-            Phase::Opening(failed) => {
-                failed.as_ref().is_some_and(|error| error.kind != ErrorKind::Unreachable)
+        let progress = tokio::time::timeout(self.options.open_timeout, opened(&member)).await;
+        let progress = progress.unwrap_or_else(|_| Err(self.overdue(&member)))?;
+        match position {
+            Some(position) if capabilities.replay => {
+                let checked =
+                    tokio::time::timeout(self.options.open_timeout, check_end(&member.0, &position));
+                checked.await.unwrap_or_else(|_| Err(self.overdue(&member)))?;
+                Ok(Cursor::behind(member, progress, position, lag))
             }
-            Phase::Live | Phase::Failed(_) | Phase::Ended => true,
-        });
-        let phase = match tokio::time::timeout(self.options.open_timeout, live).await {
-            Ok(Ok(progress)) => progress.phase.clone(),
-            Ok(Err(_)) => Phase::Ended,
-            Err(_) => member.0.progress.borrow().phase.clone(),
-        };
-        match phase {
-            Phase::Live | Phase::Ended => Ok(Cursor::of_hub(member, progress, begin, &self.metrics)),
-            Phase::Failed(error) | Phase::Opening(Some(error)) => Err(error),
-            Phase::Opening(None) => Err(DriverError::new(
+            Some(position) if !position.is_empty() => Err(DriverError::new(
+                ErrorKind::PositionLost,
+                format!("The broker of the topics {} has no messages to go back to.", names(topics)),
+            )),
+            // Without older messages to read there is nothing to catch up with.
+            _ => Ok(Cursor::at_head(member, progress, if capabilities.replay { lag } else { Lag::Skip })),
+        }
+    }
+
+    /// Why a hub is not reading yet.
+    fn overdue(&self, member: &Membership) -> DriverError {
+        match &member.0.progress.borrow().phase {
+            Phase::Opening(Some(error)) => error.clone(),
+            _ => DriverError::new(
                 ErrorKind::Unreachable,
                 format!(
                     "No answer from the broker within {} ms for the topics {}.",
                     self.options.open_timeout.as_millis(),
-                    names(topics)
+                    names(&member.0.topics)
                 ),
-            )),
+            ),
         }
     }
 
@@ -195,6 +222,7 @@ impl Hubs {
             topics: topics.to_vec(),
             ring: RwLock::new(ring),
             progress,
+            turns: Arc::clone(&self.turns),
             clients: AtomicUsize::new(0),
         });
         let member = Membership::new(&hub);
@@ -220,10 +248,59 @@ impl Hubs {
     }
 }
 
+/// Waits until a hub reads, or until it is plain that it does not.
+async fn opened(member: &Membership) -> Result<watch::Receiver<Progress>, DriverError> {
+    let mut progress = member.0.progress.subscribe();
+    let settled = progress.wait_for(|progress| match &progress.phase {
+        // An outage may pass in a moment; the other errors stay until somebody does something.
+        Phase::Opening(failed) => failed.as_ref().is_some_and(|error| error.kind != ErrorKind::Unreachable),
+        Phase::Live | Phase::Failed(_) | Phase::Ended => true,
+    });
+    let phase = settled.await.map_or(Phase::Ended, |progress| progress.phase.clone());
+    match phase {
+        Phase::Failed(error) | Phase::Opening(Some(error)) => Err(error),
+        Phase::Opening(None) | Phase::Live | Phase::Ended => Ok(progress),
+    }
+}
+
+/// Refuses a position that was not made from these topics.
+fn check_topics(position: &Position, topics: &[Topic]) -> Result<(), DriverError> {
+    match position.nexts().find(|(topic, ..)| !topics.contains(topic)) {
+        None => Ok(()),
+        Some((topic, ..)) => Err(DriverError::new(
+            ErrorKind::PositionLost,
+            format!("The position is one of the topic {topic}, which is not among {}.", names(topics)),
+        )),
+    }
+}
+
+/// Refuses a position that lies beyond what the broker has. The broker is only asked where the hub has not
+/// come as far, which is rare: then either the hub is about to, or the topic is not the one it was.
+async fn check_end(hub: &Hub, position: &Position) -> Result<(), DriverError> {
+    if hub.mark().head.reaches(position) {
+        return Ok(());
+    }
+    let bounds = hub.driver.bounds(&hub.topics).await?;
+    let is_beyond = |(topic, partition, next): &(&Topic, Partition, Offset)| {
+        bounds.get(&((*topic).clone(), *partition)).is_none_or(|kept| *next > kept.end)
+    };
+    match position.nexts().find(is_beyond) {
+        None => Ok(()),
+        Some((topic, partition, next)) => Err(DriverError::new(
+            ErrorKind::PositionLost,
+            format!(
+                "The position goes on with offset {} of partition {} of the topic {topic}, which has not come as \
+                 far; the topic was made anew, or the position is one of another.",
+                next.0, partition.0
+            ),
+        )),
+    }
+}
+
 /// The life of a hub.
 async fn run(hub: Arc<Hub>, key: Key, hubs: Weak<Hubs>, linger: Duration, metrics: Arc<StreamMetrics>) {
     debug!(topics = %names(&hub.topics), "A hub begins.");
-    let mut reader = Reader { hub: &hub, metrics: &metrics, position: None, backoff: BACKOFF.0 };
+    let mut reader = Reader { hub: &hub, metrics: &metrics, is_placed: false, backoff: BACKOFF.0 };
     loop {
         tokio::select! {
             end = reader.read() => {
@@ -259,19 +336,19 @@ async fn idle(hub: &Hub, linger: Duration) {
     }
 }
 
-/// Reads the broker on behalf of a hub and keeps track of how far it has come.
+/// Reads the broker on behalf of a hub. How far it has come stands in the ring.
 struct Reader<'a> {
     hub: &'a Hub,
     metrics: &'a StreamMetrics,
-    /// How far the hub has read; `None` until its place was fixed for the first time.
-    position: Option<Position>,
+    /// Whether the place where the hub begins was fixed.
+    is_placed: bool,
     /// How long to wait after the next failure; short again as soon as something was read.
     backoff: Duration,
 }
 
 impl Reader<'_> {
     /// Reads until there is nothing more to read, ever; returns why. May be dropped and called again: what
-    /// was read stands in the ring and in `position`.
+    /// was read stands in the ring.
     async fn read(&mut self) -> Phase {
         loop {
             let error = match self.open().await {
@@ -301,19 +378,18 @@ impl Reader<'_> {
     /// Opens the consumer where the hub has come to, at first at the end of the topics.
     async fn open(&mut self) -> Result<Box<dyn Consumer>, DriverError> {
         let (driver, topics) = (&self.hub.driver, &self.hub.topics);
-        let start = if !driver.capabilities().replay {
-            StartAt::Latest
-        } else if let Some(position) = &self.position {
-            StartAt::After(position.clone())
-        } else {
+        let replay = driver.capabilities().replay;
+        if replay && !self.is_placed {
             // The end is fixed as a position, so that a reconnect continues there and not at a later end.
             let bounds = driver.bounds(topics).await?;
             let mut position = Position::new();
             for ((topic, partition), offsets) in &bounds {
                 position.set_next(topic, *partition, offsets.end);
             }
-            StartAt::After(self.position.insert(position).clone())
-        };
+            self.hub.change(|ring| ring.begin(position));
+            self.is_placed = true;
+        }
+        let start = if replay { StartAt::After(self.hub.mark().head) } else { StartAt::Latest };
         driver.consume(ConsumeSpec { topics: topics.clone(), start, stop: StopAt::Never }).await
     }
 
@@ -327,7 +403,6 @@ impl Reader<'_> {
             }
             self.backoff = BACKOFF.0;
             self.metrics.messages_read.inc_by(batch.len() as u64);
-            self.position.get_or_insert_default().extend(batch.iter().filter_map(Message::place));
             self.hub.append(&mut batch);
         }
     }
@@ -338,14 +413,15 @@ impl Reader<'_> {
             Ok(bounds) => bounds,
             Err(error) => return self.report(&error),
         };
-        let missing = move_to_what_is_left(self.position.get_or_insert_default(), &bounds);
+        let mut position = self.hub.mark().head;
+        let missing = move_to_what_is_left(&mut position, &bounds);
         if missing > 0 {
             warn!(
                 topics = %names(&self.hub.topics), missing, %error,
                 "The broker no longer has messages that were not read yet; clients are told of the gap."
             );
             self.metrics.positions_lost.inc();
-            self.hub.change(|ring| ring.mark_gap(missing));
+            self.hub.change(|ring| ring.mark_gap(missing, position));
         }
     }
 
@@ -359,6 +435,12 @@ impl Reader<'_> {
 }
 
 impl Hub {
+    /// Where the hub stands now.
+    pub(crate) fn mark(&self) -> Mark {
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        Mark { next: ring.next(), head: ring.head().clone() }
+    }
+
     fn append(&self, batch: &mut Vec<Message>) {
         self.change(|ring| batch.drain(..).for_each(|message| ring.push(message)));
     }

@@ -2,17 +2,26 @@
 //!
 //! For each broker and topic set that anybody listens to there is one [`hub`](Hubs), which owns the only
 //! broker consumer and writes what it reads into a bounded [ring](ring::Ring). A client is a [`Cursor`]: a
-//! number, not a consumer. A client that is too slow finds its place overwritten and is told how much it
-//! missed; it never slows the hub or another client, and never makes it keep more.
+//! number, not a consumer. A client that is too slow finds its place overwritten: it is told how much it
+//! missed, or reads what it missed from the broker and then [goes on in the ring](Lag). It never slows the hub
+//! or another client, and never makes it keep more. [`Positions`] keeps how far the readers have come that
+//! outlive a connection.
 //!
 //! Nothing here knows HTTP, policies or any particular broker.
 
+mod catch_up;
 mod cursor;
 mod hub;
 mod lost;
 mod metrics;
+mod positions;
 mod ring;
+mod turns;
 
-pub use cursor::{Begin, Cursor, Step};
+pub use cursor::{Begin, Cursor, Lag, Step};
 pub use hub::{HubOptions, Hubs};
 pub use metrics::StreamMetrics;
+pub use positions::{
+    MAX_CLIENTS, MAX_READER_BYTES, MemoryPositions, Positions, PositionsError, check_storable, client_prefix,
+    client_reader, clients_of, subscription_reader,
+};

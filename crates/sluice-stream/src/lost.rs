@@ -8,12 +8,17 @@ use sluice_message::Position;
 /// when the broker has everything after all.
 ///
 /// A partition that ends before the position was cut short or made anew; its messages cannot be told from those
-/// delivered, so it is read from its start: repeating is allowed where losing is not.
+/// delivered, so it is read from its start: repeating is allowed where losing is not. A partition that is
+/// gone altogether counts as one message, as nobody can say what was in it.
 pub(crate) fn move_to_what_is_left(position: &mut Position, bounds: &Bounds) -> u64 {
-    let mut missing = 0;
+    let gone = position
+        .nexts()
+        .filter(|(topic, partition, _)| !bounds.contains_key(&((*topic).clone(), *partition)));
+    let gone: Vec<_> = gone.map(|(topic, partition, _)| (topic.clone(), partition)).collect();
+    gone.iter().for_each(|(topic, partition)| position.forget(topic, *partition));
+    let mut missing = gone.len() as u64;
     for ((topic, partition), kept) in bounds {
-        let Some(last) = position.last(topic, *partition) else { continue };
-        let next = last.next();
+        let Some(next) = position.next(topic, *partition) else { continue };
         if next < kept.start {
             missing += kept.start.0 - next.0;
         } else if next > kept.end {
@@ -54,6 +59,16 @@ mod tests {
     fn a_partition_that_ends_before_the_position_is_read_from_its_start() {
         assert_eq!(after(&[(0, 5)], &[(0, 1, 3)]), (vec![(0, 1)], 2));
         assert_eq!(after(&[(0, 5)], &[(0, 0, 0)]), (vec![], 5));
+    }
+
+    #[test]
+    fn a_partition_that_is_gone_is_no_longer_asked_for() {
+        assert_eq!(after(&[(0, 5), (1, 8)], &[(0, 0, 5)]), (vec![(0, 5)], 1));
+    }
+
+    #[test]
+    fn a_partition_that_had_delivered_nothing_loses_messages_like_any_other() {
+        assert_eq!(after(&[(0, 0)], &[(0, 3, 4)]), (vec![(0, 3)], 3));
     }
 
     #[test]

@@ -189,14 +189,15 @@ impl Part {
     }
 
     fn start_after(&mut self, position: &Position) -> Result<(), DriverError> {
-        let foreign = position.iter().find(|(topic, partition, _)| **topic == self.topic && partition.0 != 0);
+        let foreign =
+            position.nexts().find(|(topic, partition, _)| **topic == self.topic && partition.0 != 0);
         if let Some((topic, partition, _)) = foreign {
             let text =
                 format!("The position names partition {} of {topic}, which the log has not.", partition.0);
             return Err(DriverError::new(ErrorKind::PositionLost, text));
         }
-        if let Some(last) = position.last(&self.topic, Partition(0)) {
-            self.next = last.0.saturating_add(1);
+        if let Some(next) = position.next(&self.topic, Partition(0)) {
+            self.next = next.0;
         }
         self.lost().map_or(Ok(()), Err)
     }

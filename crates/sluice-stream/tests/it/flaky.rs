@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +12,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use sluice_broker::{
     BatchLimit, Bounds, BrokerDriver, Capabilities, ConsumeSpec, Consumer, DriverError, ErrorKind, Log,
-    Receipt, StartAt,
+    Receipt, StartAt, StopAt,
 };
 use sluice_message::{Message, Offset, Partition, Position, Topic};
 
@@ -29,11 +30,53 @@ pub(crate) struct Flaky {
     faults: Arc<Mutex<VecDeque<Fault>>>,
     /// What the broker says to have dropped: everything before this offset.
     dropped_before: AtomicU64,
+    /// Readers hand out nothing of this offset and the next ones up to the other.
+    hole: Mutex<Range<u64>>,
+    /// Readers that end by themselves, as those of single clients do.
+    readers: Arc<Readers>,
+}
+
+#[derive(Default)]
+pub(crate) struct Readers {
+    pub(crate) opened: AtomicU64,
+    now: AtomicU64,
+    pub(crate) most: AtomicU64,
+}
+
+impl Readers {
+    fn open(self: &Arc<Self>) -> Open {
+        self.opened.fetch_add(1, Ordering::SeqCst);
+        self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        Open(Arc::clone(self))
+    }
+}
+
+struct Open(Arc<Readers>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Flaky {
     pub(crate) fn new(log: Log) -> Self {
-        Self { log, faults: Arc::default(), dropped_before: AtomicU64::new(0) }
+        Self {
+            log,
+            faults: Arc::default(),
+            dropped_before: AtomicU64::new(0),
+            hole: Mutex::new(0..0),
+            readers: Arc::default(),
+        }
+    }
+
+    /// Makes these offsets hold no message, as those of transaction marks do.
+    pub(crate) fn make_hole(&self, offsets: Range<u64>) {
+        *self.hole.lock().unwrap() = offsets;
+    }
+
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.readers
     }
 
     /// Drops everything before this offset, as retention does: readers there are told that it is lost.
@@ -85,13 +128,14 @@ impl BrokerDriver for Flaky {
                 && spec
                     .topics
                     .iter()
-                    .any(|topic| position.last(topic, Partition(0)).map_or(Offset(0), Offset::next) < dropped)
+                    .any(|topic| position.next(topic, Partition(0)).unwrap_or_default() < dropped)
             {
                 return Err(DriverError::new(ErrorKind::PositionLost, "Dropped on purpose."));
             }
+            let counted = (spec.stop == StopAt::End).then(|| self.readers.open());
             let inner = self.log.consume(spec).await?;
-            let faults = Arc::clone(&self.faults);
-            Ok(Box::new(FlakyConsumer { inner, faults }) as Box<dyn Consumer>)
+            let (faults, hole) = (Arc::clone(&self.faults), self.hole.lock().unwrap().clone());
+            Ok(Box::new(FlakyConsumer { inner, faults, hole, _counted: counted }) as Box<dyn Consumer>)
         })
     }
 
@@ -113,6 +157,8 @@ impl BrokerDriver for Flaky {
 struct FlakyConsumer {
     inner: Box<dyn Consumer>,
     faults: Arc<Mutex<VecDeque<Fault>>>,
+    hole: Range<u64>,
+    _counted: Option<Open>,
 }
 
 impl Consumer for FlakyConsumer {
@@ -123,7 +169,14 @@ impl Consumer for FlakyConsumer {
     ) -> BoxFuture<'a, Result<(), DriverError>> {
         Box::pin(async move {
             let before = batch.len();
-            self.inner.fetch(batch, limit).await?;
+            loop {
+                self.inner.fetch(batch, limit).await?;
+                let has_ended = batch.len() == before;
+                batch.retain(|message| !self.hole.contains(&message.place().unwrap().offset.0));
+                if has_ended || batch.len() > before {
+                    break;
+                }
+            }
             let broken = take(&self.faults, |fault| match fault {
                 Fault::Fetch(kind) => Some(kind),
                 Fault::Consume(_) => None,

@@ -8,13 +8,17 @@
 )]
 
 mod flaky;
+mod resume;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use flaky::{Fault, Flaky};
 use sluice_broker::{BrokerDriver, ErrorKind, Log, LogOptions};
 use sluice_message::{Message, Topic};
-use sluice_stream::{Begin, Cursor, HubOptions, Hubs, Step, StreamMetrics};
+use sluice_stream::{Begin, Cursor, HubOptions, Hubs, Lag, Step, StreamMetrics};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,14 +45,32 @@ impl Bench {
     }
 
     async fn join(&self, begin: Begin) -> Cursor {
-        within(self.hubs.join(&self.driver(), &self.topics, begin)).await.unwrap()
+        self.join_with(begin, Lag::Skip).await
+    }
+
+    async fn join_with(&self, begin: Begin, lag: Lag) -> Cursor {
+        within(self.hubs.join(&self.driver(), &self.topics, begin, lag)).await.unwrap()
     }
 
     async fn publish(&self, numbers: std::ops::Range<u32>) {
+        self.publish_to(0, numbers).await;
+    }
+
+    async fn publish_to(&self, topic: usize, numbers: std::ops::Range<u32>) {
         for number in numbers {
             let message = Message::builder().payload(number.to_string()).build();
-            within(self.flaky.publish(&self.topics[0], message)).await.unwrap();
+            within(self.flaky.publish(&self.topics[topic], message)).await.unwrap();
         }
+    }
+
+    /// The gateway starts again: no hub, no client, the same broker.
+    fn restart(&mut self, options: HubOptions) {
+        self.hubs = Hubs::new(options, Arc::clone(&self.metrics));
+    }
+
+    /// Readers of single clients that were opened so far.
+    fn readers_opened(&self) -> u64 {
+        self.flaky.readers().opened.load(Ordering::SeqCst)
     }
 }
 
@@ -169,7 +191,7 @@ async fn a_broker_that_cannot_be_opened_refuses_the_client_with_its_error_in_tim
     for _ in 0..50 {
         bench.flaky.break_next(Fault::Consume(ErrorKind::Refused));
     }
-    let refused = within(bench.hubs.join(&bench.driver(), &bench.topics, Begin::Latest)).await;
+    let refused = within(bench.hubs.join(&bench.driver(), &bench.topics, Begin::Latest, Lag::Skip)).await;
     assert_eq!(refused.unwrap_err().kind, ErrorKind::Refused);
 }
 
