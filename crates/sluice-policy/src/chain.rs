@@ -1,145 +1,234 @@
-//! The chains of an event API: which policies run for a connection, and running them on a message.
+//! The chains of an event API: which policies run for a client, and running them: once when it comes, on its
+//! answer, on each message.
 //!
-//! Flows are chosen once for a connection, not for a message; an empty chain is an empty list.
+//! Flows are chosen once for a client, not for a message; an empty chain is an empty list.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use sluice_api::{Channel, ChannelOperator, EventApi, Operation, PlanId, Problem};
-use sluice_expression::{EvalContext, Expression};
-use sluice_message::Message;
+use sluice_api::{EventApi, PlanId, Problem};
+use sluice_expression::{Api, Environment, EvalContext, Expression, Response};
+use sluice_message::{Attributes, Message};
 
-use crate::{Hook, Outcome, Policy, Verdict, catalogue::CATALOGUE, compile};
+use crate::{
+    Caller, Hook, Outcome, Rejection, Rendered, Verdict,
+    catalogue::CATALOGUE,
+    compile,
+    flow::{self, Flow, Step},
+    templates::Templates,
+};
 
 /// The compiled policies of one event API. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Chains(Arc<Flows>);
+pub struct Chains(Arc<Compiled>);
 
-/// The flows of an API by whom they are for.
-#[derive(Debug, Default)]
-pub(crate) struct Flows {
-    pub(crate) plans: Vec<(PlanId, Vec<Flow>)>,
-    pub(crate) own: Vec<Flow>,
-}
-
-/// A flow that is switched on, with its steps that are.
+/// What a definition is compiled to.
 #[derive(Debug)]
-pub(crate) struct Flow {
-    pub(crate) channel: Option<Channel>,
-    pub(crate) publish: Vec<Step>,
-    pub(crate) deliver: Vec<Step>,
+pub(crate) struct Compiled {
+    pub(crate) api: Api,
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) plans: Vec<Arc<Terms>>,
+    pub(crate) own: Vec<Arc<Flow>>,
+    pub(crate) templates: Templates,
+    /// What is known of every client.
+    pub(crate) attributes: Attributes,
+    pub(crate) reads_request: bool,
+    /// Whether there is no flow and no rule, so that nothing needs to be known of a client.
+    pub(crate) empty: bool,
 }
 
-/// One policy in its place.
-#[derive(Debug, Clone)]
-pub(crate) struct Step {
-    pub(crate) policy: Arc<dyn Policy>,
-    pub(crate) condition: Option<Arc<Expression>>,
+/// A plan, as far as policies are concerned.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) id: PlanId,
+    pub(crate) selection_rule: Option<Expression>,
+    pub(crate) flows: Vec<Arc<Flow>>,
 }
 
-/// What is known of a connection when it begins.
-#[derive(Debug, Clone, Copy)]
-pub struct Connection<'a> {
-    /// The kind of receiver, without alias, as `http-post`.
-    pub receiver: &'a str,
-    /// The path of the request below the API's own; slashes at its ends make no difference.
-    pub sub_path: &'a str,
-    /// The plan by which the client was admitted.
-    pub plan: Option<&'a PlanId>,
-    /// What expressions can see of the client; without a message.
-    pub context: EvalContext<'a>,
-}
-
-/// The policies of one connection at one hook, in order.
+/// The policies of one client at one hook, in order.
 #[derive(Debug, Clone, Default)]
-pub struct Chain(Vec<Step>);
+pub struct Chain {
+    steps: Vec<Step>,
+    errors: Option<Errors>,
+}
+
+/// How what a chain rejects is told; only where an API has words of its own for it.
+#[derive(Debug, Clone)]
+struct Errors {
+    chains: Chains,
+    accept: Option<Box<str>>,
+}
 
 impl Chains {
-    /// Compiles every flow of an event API and of its plans.
+    /// Compiles every flow of an event API and of its plans, the plans' selection rules and the response
+    /// templates. Expressions see the environment as it is now; a change of it is compiled anew.
     ///
     /// # Errors
     /// All problems at once, each with its path in the API: a policy that is not known or may not stand
-    /// where it does, settings that are not understood, an expression that does not parse.
-    pub fn compile(api: &EventApi) -> Result<Self, Vec<Problem>> {
-        compile::flows(api, CATALOGUE).map(Self::from_flows)
+    /// where it does, settings that are not understood, an expression that does not parse or asks for a
+    /// secret or a dictionary that there is not.
+    pub fn compile(api: &EventApi, environment: &Arc<Environment>) -> Result<Self, Vec<Problem>> {
+        compile::api(api, environment, CATALOGUE).map(Self::from_compiled)
     }
 
-    pub(crate) fn from_flows(flows: Flows) -> Self {
-        Self(Arc::new(flows))
+    pub(crate) fn from_compiled(compiled: Compiled) -> Self {
+        Self(Arc::new(compiled))
     }
 
-    /// The chain for one connection: the flows of its plan, then those of the API, each where its channel
-    /// fits. Select again when the metadata of the subscription changes.
-    pub fn select(&self, hook: Hook, connection: &Connection<'_>) -> Chain {
-        let plans = self.0.plans.iter().filter(|(id, _)| Some(id) == connection.plan);
-        let flows = plans.flat_map(|(_, flows)| flows).chain(&self.0.own);
-        let fitting =
-            flows.filter(|flow| flow.channel.as_ref().is_none_or(|channel| fits(channel, hook, connection)));
-        let steps = fitting.flat_map(|flow| match hook {
-            Hook::Publish => &flow.publish,
-            Hook::Deliver => &flow.deliver,
-        });
-        Chain(steps.map(|step| step.bind(&connection.context)).collect())
+    /// Whether anything here needs [`Caller::with_request`]. Otherwise no request needs to be made up.
+    pub fn reads_request(&self) -> bool {
+        self.0.reads_request
     }
-}
 
-impl Step {
-    fn bind(&self, context: &EvalContext<'_>) -> Self {
-        let policy = self.policy.bind(context).unwrap_or_else(|| self.policy.clone());
-        Self { policy, condition: self.condition.clone() }
+    /// Whether a plan takes a client: its selection rule is true, or it has none. `caller` has no plan yet.
+    pub fn admits(&self, plan: &PlanId, caller: &Caller) -> bool {
+        let rule = self.terms(plan).and_then(|terms| terms.selection_rule.as_ref());
+        rule.is_none() || flow::holds(rule, &caller.context())
+    }
+
+    /// Runs the policies that a client meets when it comes: those of its plan, then those of the API. Flows
+    /// are chosen here, once, and stay chosen for messages and the answer.
+    ///
+    /// # Errors
+    /// The client is turned away, and told why.
+    pub async fn connect(&self, caller: &mut Caller) -> Result<(), Rejection> {
+        if self.0.empty {
+            return Ok(());
+        }
+        for flow in self.chosen(caller).iter() {
+            for step in &flow.connect {
+                if !flow::holds(step.condition.as_deref(), &caller.context()) {
+                    continue;
+                }
+                if let Err(mut rejection) = step.policy.connect(caller).await {
+                    rejection.headers = std::mem::take(&mut caller.answer_headers);
+                    rejection.response =
+                        self.rendered(caller, &rejection.key, &rejection.parameters).map(Box::new);
+                    return Err(rejection);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether [`respond`](Self::respond) would do anything for this client.
+    pub fn responds(&self, caller: &Caller) -> bool {
+        !caller.answer_headers.is_empty()
+            || !self.0.empty && self.chosen(caller).iter().any(|flow| !flow.respond.is_empty())
+    }
+
+    /// Puts on the answer's head what policies left for it when the client came, then runs the policies for
+    /// answers. Not for the answer of a [`Rejection`], which has its headers already.
+    pub fn respond(&self, caller: &mut Caller, answer: &mut Response) {
+        for header in &std::mem::take(&mut caller.answer_headers) {
+            answer.headers.set(header.name.clone(), header.value.clone());
+        }
+        if self.0.empty {
+            return;
+        }
+        for flow in self.chosen(caller).iter() {
+            for step in &flow.respond {
+                if flow::holds(step.condition.as_deref(), &caller.context().with_response(Some(answer))) {
+                    step.policy.respond(caller, answer);
+                }
+            }
+        }
+    }
+
+    /// The chain for the messages of one client: the flows of its plan, then those of the API. Select again
+    /// when the metadata of the subscription changes.
+    pub fn select(&self, hook: Hook, caller: &Caller) -> Chain {
+        if self.0.empty {
+            return Chain::default();
+        }
+        let context = caller.context();
+        let flows = self.chosen(caller);
+        let fitting = flows.iter().filter(|flow| flow.fits_direction(hook));
+        let steps: Vec<_> =
+            fitting.flat_map(|flow| flow.steps(hook)).filter_map(|step| step.bind(&context)).collect();
+        let told = self.has_templates() && !steps.is_empty();
+        let errors = told.then(|| Errors { chains: self.clone(), accept: caller.accept.clone() });
+        Chain { steps, errors }
+    }
+
+    /// The answer that the API has written for an error with this key, in a content type that the client
+    /// takes; `None` where it has none. For errors of the gateway's own as for those of policies.
+    pub fn rendered(
+        &self,
+        caller: &Caller,
+        key: &str,
+        parameters: &BTreeMap<String, String>,
+    ) -> Option<Rendered> {
+        self.0.templates.render(key, caller.accept.as_deref(), parameters, &caller.context())
+    }
+
+    pub(crate) fn terms(&self, plan: &PlanId) -> Option<&Arc<Terms>> {
+        self.0.plans.iter().find(|terms| terms.id == *plan)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.empty
+    }
+
+    pub(crate) fn has_templates(&self) -> bool {
+        !self.0.templates.is_empty()
+    }
+
+    pub(crate) fn attributes(&self) -> &Attributes {
+        &self.0.attributes
+    }
+
+    /// What expressions see without a client.
+    pub(crate) fn surroundings(&self) -> EvalContext<'_> {
+        EvalContext::new().with_api(&self.0.api).with_environment(&self.0.environment)
+    }
+
+    fn chosen(&self, caller: &Caller) -> Arc<[Arc<Flow>]> {
+        let choose = || {
+            let of_plan = caller.plan.iter().flat_map(|terms| &terms.flows);
+            of_plan.chain(&self.0.own).filter(|flow| flow.fits(caller)).cloned().collect()
+        };
+        caller.flows.get_or_init(choose).clone()
     }
 }
 
 impl Chain {
     /// Whether it has no policy, so that messages pass as they are.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.steps.is_empty()
     }
 
     /// Runs the policies on a message, up to the first that lets it go no further. A step with a condition
     /// is passed over unless the condition is true for this message.
     ///
-    /// `context` is what expressions can see beside the message.
+    /// `context` is what expressions can see beside the message: [`Caller::context`].
     pub fn run(&self, context: &EvalContext<'_>, mut message: Message) -> Outcome {
-        for Step { policy, condition } in &self.0 {
-            let applies = condition
-                .as_ref()
-                .is_none_or(|condition| matches!(condition.holds(&context.with_message(&message)), Ok(true)));
-            if !applies {
+        let mut delay = Duration::ZERO;
+        for Step { policy, message_condition, .. } in &self.steps {
+            if !flow::holds(message_condition.as_deref(), &context.with_message(&message)) {
                 continue;
             }
             match policy.apply(context, message) {
                 Verdict::Continue(next) => message = next,
+                Verdict::Delay(next, time) => {
+                    message = next;
+                    delay = delay.saturating_add(time);
+                }
                 Verdict::Drop { reason, acknowledge } => {
                     return Outcome::Dropped { policy: policy.id(), reason, acknowledge };
                 }
-                Verdict::Reject(rejection) => return Outcome::Rejected(rejection),
+                Verdict::Reject(rejection) => return Outcome::Rejected(self.told(context, rejection)),
             }
         }
-        Outcome::Pass(message)
+        if delay.is_zero() { Outcome::Pass(message) } else { Outcome::Delayed(message, delay) }
     }
-}
 
-fn fits(channel: &Channel, hook: Hook, connection: &Connection<'_>) -> bool {
-    let operation = match hook {
-        Hook::Publish => Operation::Publish,
-        Hook::Deliver => Operation::Subscribe,
-    };
-    let receivers = &channel.entrypoints;
-    (channel.operations.is_empty() || channel.operations.contains(&operation))
-        && (receivers.is_empty() || receivers.iter().any(|id| receiver_kind(id) == connection.receiver))
-        && path_fits(channel, connection.sub_path)
-}
-
-/// A receiver's id without the suffix under which another contract sells more of the same.
-pub(crate) fn receiver_kind(id: &str) -> &str {
-    id.strip_suffix("-advanced").unwrap_or(id)
-}
-
-/// Compared by segments, so that `/ab` is not below `/a`; a segment `:name` stands for any one segment.
-fn path_fits(channel: &Channel, path: &str) -> bool {
-    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
-    let mut wanted = channel.channel.split('/').filter(|segment| !segment.is_empty());
-    let begins = wanted
-        .all(|wanted| segments.next().is_some_and(|segment| wanted.starts_with(':') || wanted == segment));
-    begins && (channel.channel_operator == ChannelOperator::StartsWith || segments.next().is_none())
+    fn told(&self, context: &EvalContext<'_>, mut rejection: Rejection) -> Rejection {
+        if let Some(Errors { chains, accept }) = &self.errors {
+            let templates = &chains.0.templates;
+            let rendered =
+                templates.render(&rejection.key, accept.as_deref(), &rejection.parameters, context);
+            rejection.response = rendered.map(Box::new);
+        }
+        rejection
+    }
 }

@@ -1,19 +1,30 @@
-//! Policies: rules that run on messages between a receiver and a broker, in chains that are compiled once
-//! for each event API.
+//! Policies: rules that run between a client and a broker, in chains that are compiled once for each event API.
 //!
-//! A receiver selects the [`Chain`] of a connection when the connection begins and runs it on every
-//! message: before the broker on the way in ([`Hook::Publish`]), before the client on the way out
-//! ([`Hook::Deliver`]). Nothing here does I/O or waits. Each policy is one file.
+//! When a client comes, its receiver makes a [`Caller`], runs the policies that stand at
+//! [`Hook::Connect`] ([`Chains::connect`], which may wait) and those at [`Hook::Respond`] on the head of the
+//! answer ([`Chains::respond`]). It then selects the [`Chain`] for messages once and runs it on each: before the
+//! broker on the way in ([`Hook::Publish`]), before the client on the way out ([`Hook::Deliver`]). Chains for
+//! messages do no I/O and do not wait. Each policy is one file in `policies`.
 
+mod caller;
 mod catalogue;
 mod chain;
 mod compile;
-mod condition;
-mod message_filtering;
+mod flow;
+mod freemarker;
+mod policies;
 mod policy;
+mod rejection;
+mod site;
+mod templates;
 #[cfg(test)]
 mod tests;
 
-pub use chain::{Chain, Chains, Connection};
-pub use policy::{DropReason, Hook, Outcome, Policy, Rejection, Verdict};
-pub use sluice_expression::{EvalContext, Subscription, SubscriptionKind};
+pub use caller::Caller;
+pub use catalogue::{Entry, catalogue};
+pub use chain::{Chain, Chains};
+pub use policy::{DropReason, Hook, Outcome, Policy, Verdict};
+pub use rejection::{Rejection, Rendered};
+pub use sluice_expression::{
+    Api, Environment, EvalContext, Request, Response, Subscription, SubscriptionKind,
+};

@@ -1,36 +1,74 @@
-//! What a policy is, and what it can say about a message.
+//! What a policy is, and what it can say: of a connection, of its answer, of a message.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use sluice_expression::{EvalContext, EvalError};
+use futures_util::future::{self, BoxFuture, FutureExt};
+use sluice_expression::{EvalContext, EvalError, Response};
 use sluice_message::Message;
 
-/// Where on a message's way a chain of policies runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use crate::{Caller, Rejection};
+
+/// Where on its way a chain of policies runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hook {
-    /// From the client to the broker.
+    /// When a client comes, before anything else.
+    Connect,
+    /// Before the first byte of the answer to it.
+    Respond,
+    /// For each message from the client to the broker.
     Publish,
-    /// From the broker to the client.
+    /// For each message from the broker to the client.
     Deliver,
 }
 
 impl Hook {
+    /// All of them, in the order in which they run.
+    pub const ALL: [Self; 4] = [Self::Connect, Self::Publish, Self::Deliver, Self::Respond];
+
     /// Its name in definitions.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Connect => "connect",
+            Self::Respond => "respond",
             Self::Publish => "publish",
             Self::Deliver => "deliver",
         }
     }
+
+    /// Its name in the management contract.
+    pub const fn phase(self) -> &'static str {
+        match self {
+            Self::Connect => "request",
+            Self::Respond => "response",
+            Self::Publish => "publish",
+            Self::Deliver => "subscribe",
+        }
+    }
+
+    /// Whether policies see a message there.
+    pub const fn has_message(self) -> bool {
+        matches!(self, Self::Publish | Self::Deliver)
+    }
 }
 
-/// One rule with its settings, shared by all connections of an API.
+/// One rule with its settings, shared by all connections of an API. The catalogue says at which hooks it
+/// may stand; what it does at the others is never asked.
 pub trait Policy: fmt::Debug + Send + Sync {
     /// The id under which it stands in the catalogue.
     fn id(&self) -> &'static str;
 
+    /// Judges a client that comes. It may wait, and change what is known of the client from here on.
+    fn connect<'a>(&'a self, _caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
+        future::ready(Ok(())).boxed()
+    }
+
+    /// Changes the head of an answer.
+    fn respond(&self, _caller: &mut Caller, _answer: &mut Response) {}
+
     /// Judges one message. Called for every message of every connection, so it neither waits nor locks.
-    fn apply(&self, context: &EvalContext<'_>, message: Message) -> Verdict;
+    fn apply(&self, _context: &EvalContext<'_>, message: Message) -> Verdict {
+        Verdict::Continue(message)
+    }
 
     /// The same rule made for one connection, where its settings leave something to the subscriber;
     /// `None` where the shared one serves. Called once, before the first message; `context` has no message.
@@ -44,6 +82,8 @@ pub trait Policy: fmt::Debug + Send + Sync {
 pub enum Verdict {
     /// It goes on: this one, or another in its place.
     Continue(Message),
+    /// It goes on after so long.
+    Delay(Message, Duration),
     /// It goes no further, and nobody did anything wrong.
     Drop {
         /// Why.
@@ -73,22 +113,13 @@ impl fmt::Display for DropReason {
     }
 }
 
-/// A refused message, as the client is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// The HTTP status, from 400 to 599.
-    pub status: u16,
-    /// The stable code of the rule, as in docs/errors.md.
-    pub code: &'static str,
-    /// One sentence that says what is wrong and what would be right.
-    pub message: String,
-}
-
 /// What became of a message in a chain.
 #[derive(Debug)]
 pub enum Outcome {
     /// It goes on: this one, which policies may have changed.
     Pass(Message),
+    /// It goes on after so long; the caller waits, and lets nothing of this client overtake it.
+    Delayed(Message, Duration),
     /// It is not wanted; the caller counts it.
     Dropped {
         /// The id of the policy that dropped it.

@@ -1,34 +1,16 @@
-//! Chains as receivers see them: compiled from a definition, selected for a connection, run on messages.
+//! What is compiled, which flows run for whom, and in which order.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sluice_api::{EventApi, PlanId, Problem};
+use sluice_api::{PlanId, Problem};
 use sluice_expression::EvalContext;
 use sluice_message::Message;
 
+use super::{api, chains, compiled, environment, message, problems};
 use crate::{
-    Chain, Chains, Connection, DropReason, Hook, Outcome, Policy, Rejection, Verdict, catalogue::Entry,
-    compile,
+    Caller, Chain, Chains, DropReason, Entry, Hook, Outcome, Policy, Rejection, Verdict, compile, site::Site,
 };
-
-/// An API with these flows and plans.
-fn api(flows: Value, plans: Value) -> EventApi {
-    let mut document = json!({
-        "name": "Kafka and SSE",
-        "paths": [{"path": "/data/kafka"}],
-        "receivers": [{"type": "sse"}, {"type": "http-post"}],
-        "brokers": [{"name": "default", "type": "log", "configuration": {"topics": ["demo"]}}],
-    });
-    document["flows"] = flows;
-    document["plans"] = plans;
-    EventApi::from_document(document).unwrap()
-}
-
-fn problems(flows: Value, plans: Value) -> Vec<(String, &'static str, String)> {
-    let problems = Chains::compile(&api(flows, plans)).unwrap_err();
-    problems.into_iter().map(|problem| (problem.path, problem.code, problem.message)).collect()
-}
 
 fn filter(expression: &str) -> Value {
     json!({"policy": "message-filtering", "configuration": {"filter": expression}})
@@ -39,13 +21,12 @@ fn only(word: &str) -> Value {
     filter(&format!("{{#message.content.contains('{word}')}}"))
 }
 
-fn connection<'a>(receiver: &'a str, sub_path: &'a str, plan: Option<&'a PlanId>) -> Connection<'a> {
-    Connection { receiver, sub_path, plan, context: EvalContext::new() }
+fn select(chains: &Chains, hook: Hook, receiver: &'static str, sub_path: &str) -> Chain {
+    chains.select(hook, &Caller::new(chains, receiver, sub_path))
 }
 
 fn passes(chain: &Chain, payload: &'static str) -> bool {
-    let message = Message::builder().payload(payload).build();
-    matches!(chain.run(&EvalContext::new(), message), Outcome::Pass(_))
+    matches!(chain.run(&EvalContext::new(), message(payload)), Outcome::Pass(_))
 }
 
 #[test]
@@ -58,19 +39,18 @@ fn the_filter_of_the_recorded_flow_filters_what_is_delivered() {
         "configuration": {"filter": "{#jsonPath(#message.content, '$.feature') == 'demo-filter'}"}
     });
     let plans = json!([{"name": "Open", "security": {"type": "key-less"}}]);
-    let chains =
-        Chains::compile(&api(json!([{"name": "", "enabled": true, "deliver": [step]}]), plans)).unwrap();
-    let deliver = chains.select(Hook::Deliver, &connection("sse", "/", None));
+    let flows = json!([{"name": "", "enabled": true, "deliver": [step]}]);
+    let chains = compiled(json!({"flows": flows, "plans": plans}));
+    let deliver = select(&chains, Hook::Deliver, "sse", "/");
     assert!(passes(&deliver, r#"{"feature":"demo-filter"}"#));
     assert!(!passes(&deliver, r#"{"feature":"other"}"#));
-    let message = Message::builder().payload("no json").build();
-    let outcome = deliver.run(&EvalContext::new(), message);
+    let outcome = deliver.run(&EvalContext::new(), message("no json"));
     let Outcome::Dropped { policy: "message-filtering", reason: DropReason::Undecided(_), acknowledge: true } =
         outcome
     else {
         panic!("{outcome:?}")
     };
-    assert!(chains.select(Hook::Publish, &connection("http-post", "/", None)).is_empty());
+    assert!(select(&chains, Hook::Publish, "http-post", "/").is_empty());
 }
 
 #[test]
@@ -90,7 +70,7 @@ fn problems_are_told_all_at_once_with_their_paths() {
         {"name": "Over", "security": {"type": "key-less"}, "flows": wrong, "status": "closed"},
     ]);
     let channel = json!({"channel": {"entrypoints": ["sse-advanced", "sms"]}, "enabled": false});
-    let found = problems(json!([channel]), plans);
+    let found = problems(json!({"flows": [channel], "plans": plans}));
     let found: Vec<_> = found.iter().map(|(path, code, message)| (&**path, *code, &**message)).collect();
     let at = |index: usize| format!("plans[0].flows[0].deliver[{index}]");
     assert_eq!(
@@ -104,7 +84,8 @@ fn problems_are_told_all_at_once_with_their_paths() {
             (
                 "plans[0].flows[0].publish[0].policy",
                 "policy.unknown",
-                "There is no policy 'nope'. Known are: message-filtering."
+                "There is no policy 'nope'. Known are: latency, message-filtering, policy-assign-attributes, \
+                 policy-assign-content, policy-interrupt, rate-limit, transform-headers, webhook-signature-generator."
             ),
         ]
     );
@@ -127,14 +108,14 @@ fn flows_of_the_plan_in_use_run_before_those_of_the_api() {
         {"id": "one", "name": "One", "security": {"type": "key-less"}, "flows": [{"deliver": [only("plan-one")]}]},
         {"id": "two", "name": "Two", "security": {"type": "key-less"}},
     ]);
-    let step = filter("{#message.contentLength.missing}");
-    assert!(Chains::compile(&api(json!([{"deliver": [step]}]), plans.clone())).is_err());
     let own = json!([{"deliver": [filter("{#jsonPath(#message.content, '$.a') == 1}")]}]);
-    let chains = Chains::compile(&api(own, plans)).unwrap();
-    let chain =
-        |plan: &str| chains.select(Hook::Deliver, &connection("sse", "", Some(&PlanId(plan.to_owned()))));
+    let chains = compiled(json!({"flows": own, "plans": plans}));
+    let chain = |plan: &str| {
+        let caller = Caller::new(&chains, "sse", "").with_plan(&PlanId(plan.to_owned()));
+        chains.select(Hook::Deliver, &caller)
+    };
     let reason = |plan: &str| {
-        let outcome = chain(plan).run(&EvalContext::new(), Message::builder().payload("no json").build());
+        let outcome = chain(plan).run(&EvalContext::new(), message("no json"));
         let Outcome::Dropped { reason, .. } = outcome else { panic!("{outcome:?}") };
         reason
     };
@@ -144,10 +125,9 @@ fn flows_of_the_plan_in_use_run_before_those_of_the_api() {
 
 #[test]
 fn a_flow_runs_where_its_channel_fits() {
-    let fits = |channel: Value, hook: Hook, receiver: &str, path: &str| {
+    let fits = |channel: Value, hook: Hook, receiver: &'static str, path: &str| {
         let flow = json!([{"channel": channel, "publish": [only("x")], "deliver": [only("x")]}]);
-        let chains = Chains::compile(&api(flow, json!([]))).unwrap();
-        !chains.select(hook, &connection(receiver, path, None)).is_empty()
+        !select(&chains(flow), hook, receiver, path).is_empty()
     };
     let deliver = |channel: Value, path: &str| fits(channel, Hook::Deliver, "sse", path);
     assert!(deliver(json!({}), "") && deliver(json!({}), "/a/b"));
@@ -167,8 +147,7 @@ fn what_is_switched_off_does_not_run() {
     let mut off = only("x");
     off["enabled"] = json!(false);
     let flows = json!([{"deliver": [off]}, {"enabled": false, "deliver": [only("x")]}]);
-    let chains = Chains::compile(&api(flows, json!([]))).unwrap();
-    let chain = chains.select(Hook::Deliver, &connection("sse", "/", None));
+    let chain = select(&chains(flows), Hook::Deliver, "sse", "/");
     assert!(chain.is_empty());
     assert!(passes(&chain, "y"));
 }
@@ -178,8 +157,7 @@ fn a_step_is_passed_over_unless_its_condition_is_true() {
     let with = |condition: &str| {
         let mut step = filter("false");
         step["messageCondition"] = json!(condition);
-        let chains = Chains::compile(&api(json!([{"deliver": [step]}]), json!([]))).unwrap();
-        passes(&chains.select(Hook::Deliver, &connection("sse", "/", None)), "no json")
+        passes(&select(&chains(json!([{"deliver": [step]}])), Hook::Deliver, "sse", "/"), "no json")
     };
     assert!(!with("{#message.content == 'no json'}"));
     assert!(with("{#message.content == 'other'}"));
@@ -192,7 +170,7 @@ fn a_step_is_passed_over_unless_its_condition_is_true() {
 fn a_condition_without_an_expression_is_refused() {
     let mut step = only("x");
     step["messageCondition"] = json!("#message.content == 'x'");
-    let found = problems(json!([{"deliver": [step]}]), json!([]));
+    let found = problems(json!({"flows": [{"deliver": [step]}]}));
     assert_eq!((&*found[0].0, found[0].1), ("flows[0].deliver[0].messageCondition", "expression.invalid"));
 }
 
@@ -207,36 +185,44 @@ impl Policy for Stamp {
 
     fn apply(&self, _context: &EvalContext<'_>, message: Message) -> Verdict {
         if message.payload() == b"stamped" {
-            let message = "It is stamped already.".to_owned();
-            return Verdict::Reject(Rejection { status: 400, code: "stamp.twice", message });
+            return Verdict::Reject(Rejection::new(400, "stamp.twice", "STAMPED", "It is stamped already."));
         }
         Verdict::Continue(message.to_builder().payload("stamped").build())
     }
 }
 
-fn stamp(_settings: Value) -> Result<Arc<dyn Policy>, Problem> {
-    Ok(Arc::new(Stamp))
-}
+const STAMPS: &[Entry] = &[Entry {
+    id: "stamp",
+    aliases: &["old-stamp"],
+    name: "Stamp",
+    description: "",
+    documentation: "",
+    example: "{}",
+    hooks: &[Hook::Publish],
+    schema: || json!({}),
+    build: |_: Value, _: Hook, _: &Site<'_>| Ok(Arc::new(Stamp)),
+}];
 
-const STAMPS: &[Entry] = &[Entry { id: "stamp", hooks: &[Hook::Publish], build: stamp }];
+fn stamped(steps: &Value) -> Chains {
+    let api = api(json!({"flows": [{"publish": steps}]}));
+    Chains::from_compiled(compile::api(&api, &environment(), STAMPS).unwrap())
+}
 
 #[test]
 fn a_policy_sees_what_the_one_before_it_made_and_ends_the_chain_by_refusing() {
     let run = |steps: Value| {
-        let flows = compile::flows(&api(json!([{"publish": steps}]), json!([])), STAMPS).unwrap();
-        let chain = Chains::from_flows(flows).select(Hook::Publish, &connection("http-post", "/", None));
-        chain.run(&EvalContext::new(), Message::builder().payload("x").build())
+        select(&stamped(&steps), Hook::Publish, "http-post", "/").run(&EvalContext::new(), message("x"))
     };
     let once = run(json!([{"policy": "stamp"}]));
     assert!(matches!(once, Outcome::Pass(message) if message.payload() == b"stamped"));
-    let twice = run(json!([{"policy": "stamp"}, {"policy": "stamp"}, {"policy": "stamp"}]));
+    let twice = run(json!([{"policy": "stamp"}, {"policy": "old-stamp"}, {"policy": "stamp"}]));
     assert!(matches!(twice, Outcome::Rejected(Rejection { status: 400, code: "stamp.twice", .. })));
 }
 
 #[test]
 fn a_policy_is_refused_where_it_may_not_stand() {
-    let api = api(json!([{"deliver": [{"policy": "stamp"}]}]), json!([]));
-    let problems = compile::flows(&api, STAMPS).unwrap_err();
+    let api = api(json!({"flows": [{"deliver": [{"policy": "stamp"}]}]}));
+    let problems = compile::api(&api, &environment(), STAMPS).unwrap_err();
     assert_eq!(
         problems,
         [Problem::new(

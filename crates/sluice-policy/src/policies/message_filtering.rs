@@ -2,18 +2,33 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use sluice_api::{Problem, from_value};
 use sluice_expression::{EvalContext, Expression, Value};
 use sluice_message::Message;
 
-use crate::{DropReason, Policy, Verdict, condition};
+use crate::{DropReason, Entry, Hook, Policy, Verdict, catalogue::schema_of, site::Site};
 
-pub(crate) const ID: &str = "message-filtering";
+const ID: &str = "message-filtering";
+
+pub(crate) const ENTRY: Entry = Entry {
+    id: ID,
+    aliases: &[],
+    name: "Message filtering",
+    description: "Lets only those messages go on for which an expression is true.",
+    documentation: "A message for which the filter is not true goes no further: a subscriber does not get it, and a \
+                    post is answered 403. Where the filter does not read the message but gives a text, such as \
+                    `{#subscription.metadata.filter}`, that text is the filter: subscribers bring their own.",
+    example: r#"{"filter": "{#jsonPath(#message.content, '$.state') == 'paid'}"}"#,
+    hooks: &[Hook::Publish, Hook::Deliver],
+    schema: schema_of::<Settings>,
+    build,
+};
 
 /// Settings of `message-filtering`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Settings {
     /// The expression; a message for which it is true goes on. Where it does not read the message but gives
@@ -39,15 +54,18 @@ struct MessageFiltering {
     filter: Expression,
     acknowledge: bool,
     drop_on_error: bool,
+    /// Whether the subscriber wrote the filter, and not the publisher.
+    brought: bool,
 }
 
-pub(crate) fn build(configuration: Json) -> Result<Arc<dyn Policy>, Problem> {
-    let settings: Settings = from_value(configuration)?;
-    let filter = condition::parse("filter", &settings.filter)?;
+fn build(configuration: Json, _: Hook, site: &Site<'_>) -> Result<Arc<dyn Policy>, Vec<Problem>> {
+    let settings: Settings = from_value(configuration).map_err(|problem| vec![problem])?;
+    let filter = site.condition("filter", &settings.filter).map_err(|problem| vec![problem])?;
     Ok(Arc::new(MessageFiltering {
         filter,
         acknowledge: settings.ack_filtered_message,
         drop_on_error: settings.filter_message_on_filtering_error,
+        brought: false,
     }))
 }
 
@@ -57,7 +75,10 @@ impl Policy for MessageFiltering {
     }
 
     fn apply(&self, context: &EvalContext<'_>, message: Message) -> Verdict {
-        let reason = match self.filter.holds(&context.with_message(&message)) {
+        let context = context.with_message(&message);
+        // What is delivered would tell a subscriber about the publisher's secrets.
+        let context = if self.brought { context.for_client() } else { context };
+        let reason = match self.filter.holds(&context) {
             Ok(true) => return Verdict::Continue(message),
             Ok(false) => DropReason::Unwanted,
             Err(_) if !self.drop_on_error => return Verdict::Continue(message),
@@ -74,7 +95,8 @@ impl Policy for MessageFiltering {
         // A text that does not parse stays what it is: neither true nor false, and so an error for every
         // message, for which there is a setting.
         let filter = Expression::parse(&text).ok()?;
-        Some(Arc::new(Self { filter, acknowledge: self.acknowledge, drop_on_error: self.drop_on_error }))
+        let Self { acknowledge, drop_on_error, .. } = *self;
+        Some(Arc::new(Self { filter, acknowledge, drop_on_error, brought: true }))
     }
 }
 
@@ -83,9 +105,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use serde_json::json;
-    use sluice_expression::{EvalError, Subscription, SubscriptionKind};
+    use sluice_expression::{Environment, EvalError, Subscription, SubscriptionKind};
 
     use super::*;
+    use crate::tests::built;
 
     const BY_SUBSCRIPTION: &str =
         "{#jsonPath(#message.content, '$.feature') == #subscription.metadata.feature}";
@@ -94,9 +117,11 @@ mod tests {
     fn judge(settings: Json, metadata: &[(&str, &str)], payload: &'static str) -> Verdict {
         let metadata: BTreeMap<_, _> =
             metadata.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let subscription = Subscription { id: "s", kind: SubscriptionKind::Push, metadata: &metadata };
-        let context = EvalContext::new().with_subscription(Some(subscription));
-        let shared = build(settings).unwrap();
+        let subscription = Subscription::new("s", SubscriptionKind::Push, &metadata);
+        let secrets = [("pin".to_owned(), "1234".to_owned())].into();
+        let environment = Environment { secrets, ..Environment::default() };
+        let context = EvalContext::new().with_subscription(Some(subscription)).with_environment(&environment);
+        let shared = built(&ENTRY, Hook::Deliver, settings).unwrap();
         let policy = shared.bind(&context).unwrap_or(shared);
         policy.apply(&context, Message::builder().payload(payload).build())
     }
@@ -163,6 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn a_brought_filter_does_not_see_what_is_the_publishers() {
+        let own = [("filter", "{#secrets.get('pin') == '1234'}")];
+        let verdict = judge(json!({"filter": "{#subscription.metadata.filter}"}), &own, "x");
+        let Verdict::Drop { reason, .. } = verdict else { panic!("{verdict:?}") };
+        assert_eq!(reason, DropReason::Undecided(EvalError::NoSecret("pin".into())));
+        assert!(passes(json!({"filter": "{#secrets.get('pin') == '1234'}"}), &[], "x"));
+    }
+
+    #[test]
     fn settings_that_cannot_work_are_refused() {
         for (settings, path, code, says) in [
             (json!({}), "", "document.field", "filter"),
@@ -177,7 +211,8 @@ mod tests {
             (json!({"filter": "#message.content == 'a'"}), "filter", "expression.invalid", "in braces"),
             (json!({"filter": ""}), "filter", "expression.invalid", "in braces"),
         ] {
-            let problem = build(settings.clone()).unwrap_err();
+            let problems = built(&ENTRY, Hook::Deliver, settings.clone()).unwrap_err();
+            let [problem] = &*problems else { panic!("{problems:?}") };
             assert_eq!((&*problem.path, problem.code), (path, code), "{settings}");
             assert!(problem.message.contains(says), "{}", problem.message);
         }
