@@ -2,15 +2,29 @@
 
 use std::sync::Arc;
 
-use sluice_api::{AutoOffsetReset, EventApi, PlanId, PlanSecurity, Problem, ReceiverConfig};
+use bytes::Bytes;
+use http::StatusCode;
+use sluice_api::{AutoOffsetReset, EventApi, PlanId, PlanSecurity, Problem, Receiver};
 use sluice_message::Topic;
-use sluice_policy::Chains;
-use sluice_receiver::{ApiMetrics, Binding, FailureLog};
-use sluice_stream::{Begin, Hubs};
+use sluice_policy::{Caller, Chains, Environment, Response};
+use sluice_receiver::{ApiMetrics, Binding, Body, ChosenBy, FailureLog, put_headers};
+use sluice_stream::{Begin, Hubs, Positions};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::drivers::Drivers;
+use crate::{cors::CorsRules, drivers::Drivers};
+
+/// What the deployments of a gateway have in common.
+pub(crate) struct Shared {
+    pub(crate) drivers: Drivers,
+    pub(crate) hubs: Arc<Hubs>,
+    /// How far readers have come that outlive a connection.
+    pub(crate) positions: Arc<dyn Positions>,
+    /// Bytes of request bodies that may be held at once.
+    pub(crate) body_bytes: Arc<Semaphore>,
+    /// What expressions see beside messages and clients.
+    pub(crate) environment: Arc<Environment>,
+}
 
 /// A definition with its policies compiled and its broker driver at hand.
 pub(crate) struct Deployment {
@@ -18,24 +32,18 @@ pub(crate) struct Deployment {
     pub(crate) api: EventApi,
     /// What its receivers are given.
     pub(crate) binding: Arc<Binding>,
+    /// Which pages of other origins may use it.
+    pub(crate) cors: Option<CorsRules>,
 }
 
 impl Deployment {
     /// Compiles a definition. Nothing is contacted; a broker that is away shows when it is used.
-    pub(crate) fn compile(
-        api: EventApi,
-        drivers: &Drivers,
-        hubs: &Arc<Hubs>,
-        body_bytes: &Arc<Semaphore>,
-        metrics: ApiMetrics,
-    ) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn compile(api: EventApi, shared: &Shared, metrics: ApiMetrics) -> Result<Self, Vec<Problem>> {
         let problems = api.validate();
-        let [broker] = &*api.brokers else { return Err(problems) };
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        let chains = Chains::compile(&api)?;
-        let driver = drivers
+        let Some(broker) = api.brokers.first().filter(|_| problems.is_empty()) else { return Err(problems) };
+        let chains = Chains::compile(&api, &shared.environment)?;
+        let driver = shared
+            .drivers
             .get(&broker.configuration)
             .map_err(|error| vec![Problem::new("brokers[0].configuration", error.code(), error.message)])?;
         let topics =
@@ -45,32 +53,51 @@ impl Deployment {
             driver,
             publish_topics: topics(broker.configuration.publish_topics()),
             deliver_topics: topics(broker.configuration.deliver_topics()),
+            chosen_by: ChosenBy::new(broker.configuration.kind()),
             begin: match broker.configuration.auto_offset_reset() {
                 AutoOffsetReset::Earliest => Begin::Earliest,
                 AutoOffsetReset::Latest | AutoOffsetReset::None => Begin::Latest,
             },
-            hubs: Arc::clone(hubs),
+            hubs: Arc::clone(&shared.hubs),
+            positions: Arc::clone(&shared.positions),
             chains,
             max_body_bytes: api.limits.max_body_bytes,
-            body_bytes: Arc::clone(body_bytes),
+            body_bytes: Arc::clone(&shared.body_bytes),
             drain: CancellationToken::new(),
             metrics,
             failures: FailureLog::default(),
             in_flight: TaskTracker::new(),
         };
-        Ok(Self { api, binding: Arc::new(binding) })
+        let cors = api.cors.as_ref().map(CorsRules::new);
+        Ok(Self { api, binding: Arc::new(binding), cors })
     }
 
-    /// The plan that admits a request without credentials.
-    pub(crate) fn admit(&self) -> Option<&PlanId> {
-        let open =
-            |plan: &&sluice_api::Plan| plan.status.admits() && matches!(plan.security, PlanSecurity::KeyLess);
+    /// The first plan that admits a request without credentials.
+    pub(crate) fn admit(&self, caller: &Caller) -> Option<&PlanId> {
+        let open = |plan: &&sluice_api::Plan| {
+            plan.status.admits()
+                && matches!(plan.security, PlanSecurity::KeyLess)
+                && self.binding.chains.admits(&plan.id, caller)
+        };
         self.api.plans.iter().find(open).map(|plan| &plan.id)
     }
 
-    /// The first receiver that `wanted` finds settings in.
-    pub(crate) fn receiver<'a, T>(&'a self, wanted: impl Fn(&'a ReceiverConfig) -> Option<T>) -> Option<T> {
-        self.api.receivers.iter().find_map(|receiver| wanted(&receiver.configuration))
+    /// The receiver of this kind.
+    pub(crate) fn receiver(&self, kind: &str) -> Option<&Receiver> {
+        self.api.receivers.iter().find(|receiver| receiver.configuration.kind() == kind)
+    }
+
+    /// Lets policies change the head of an answer.
+    pub(crate) fn respond(&self, mut caller: Caller, answer: &mut http::Response<Body>) {
+        let headers = answer.headers().iter();
+        let headers = headers.map(|(name, value)| (name.as_str(), Bytes::copy_from_slice(value.as_bytes())));
+        let mut shown = Response { status: answer.status().as_u16(), headers: headers.collect() };
+        self.binding.chains.respond(&mut caller, &mut shown);
+        if let Ok(status) = StatusCode::from_u16(shown.status) {
+            *answer.status_mut() = status;
+        }
+        answer.headers_mut().clear();
+        put_headers(&shown.headers, answer.headers_mut());
     }
 
     /// Tells streams to say goodbye, and waits until everything in flight is done.
@@ -85,7 +112,7 @@ impl Deployment {
 pub(crate) mod tests {
     use sluice_api::{BrokerConfig, from_value};
     use sluice_broker::{BrokerDriver, DriverError, ErrorKind};
-    use sluice_stream::{HubOptions, StreamMetrics};
+    use sluice_stream::{HubOptions, MemoryPositions, StreamMetrics};
 
     use super::*;
     use crate::DriverFactory;
@@ -120,14 +147,20 @@ pub(crate) mod tests {
     /// A deployed API on the mock, with this name and path.
     pub(crate) fn deployed(name: &str, host: Option<&str>, path: &str) -> Arc<Deployment> {
         let api = definition(name, host, path);
-        let hubs = Hubs::new(HubOptions::default(), Arc::new(StreamMetrics::default()));
-        let drivers = Drivers::new(Box::new(MockOnly));
-        let bytes = Arc::new(Semaphore::new(1 << 20));
-        Arc::new(Deployment::compile(api, &drivers, &hubs, &bytes, ApiMetrics::default()).unwrap())
+        let shared = Shared {
+            drivers: Drivers::new(Box::new(MockOnly)),
+            hubs: Hubs::new(HubOptions::default(), Arc::new(StreamMetrics::default())),
+            positions: Arc::new(MemoryPositions::default()),
+            body_bytes: Arc::new(Semaphore::new(1 << 20)),
+            environment: Arc::default(),
+        };
+        Arc::new(Deployment::compile(api, &shared, ApiMetrics::default()).unwrap())
     }
 
     #[tokio::test]
     async fn an_api_without_an_open_plan_admits_nobody() {
-        assert!(deployed("a", None, "/a").admit().is_none());
+        let deployed = deployed("a", None, "/a");
+        let caller = Caller::new(&deployed.binding.chains, "sse", "");
+        assert!(deployed.admit(&caller).is_none());
     }
 }

@@ -7,14 +7,16 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use sluice_api::{ApiId, EventApi, Problem};
-use sluice_stream::{HubOptions, Hubs, StreamMetrics};
+use sluice_api::{ApiId, EventApi, Problem, Subscription, SubscriptionId};
+use sluice_policy::Environment;
+use sluice_receiver::ApiMetrics;
+use sluice_stream::{HubOptions, Hubs, Positions, StreamMetrics};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
-    deployment::Deployment,
+    deployment::{Deployment, Shared},
     drivers::{DriverFactory, Drivers},
     metrics::Metrics,
     routes::Routes,
@@ -29,8 +31,12 @@ pub struct GatewayOptions {
     pub body_bytes: usize,
     /// How long a request body may take to arrive.
     pub body_timeout: Duration,
+    /// How long the policies that meet a client may take.
+    pub request_timeout: Duration,
     /// How long a stop waits for what is in flight.
     pub drain_timeout: Duration,
+    /// What expressions see beside messages and clients.
+    pub environment: Arc<Environment>,
 }
 
 impl Default for GatewayOptions {
@@ -39,7 +45,9 @@ impl Default for GatewayOptions {
             hub: HubOptions::default(),
             body_bytes: 256 << 20,
             body_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
+            environment: Arc::default(),
         }
     }
 }
@@ -50,13 +58,13 @@ pub struct Gateway(Arc<Inner>);
 
 struct Inner {
     options: GatewayOptions,
-    drivers: Drivers,
-    hubs: Arc<Hubs>,
+    shared: Shared,
     metrics: Metrics,
-    body_bytes: Arc<Semaphore>,
     /// What is deployed, by id. The route table is made from it under this lock.
     deployments: Mutex<HashMap<ApiId, Arc<Deployment>>>,
     routes: ArcSwap<Routes>,
+    /// What is to be delivered to whom, by id.
+    subscriptions: Mutex<HashMap<SubscriptionId, Subscription>>,
     /// Replaced and stopped deployments that still have something in flight.
     draining: TaskTracker,
 }
@@ -68,17 +76,26 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// A gateway without an API.
-    pub fn new(options: GatewayOptions, factory: Box<dyn DriverFactory>) -> Self {
+    /// A gateway without an API. `positions` is where it remembers how far its readers have come.
+    pub fn new(
+        options: GatewayOptions,
+        factory: Box<dyn DriverFactory>,
+        positions: Arc<dyn Positions>,
+    ) -> Self {
         let stream = Arc::new(StreamMetrics::default());
         Self(Arc::new(Inner {
-            drivers: Drivers::new(factory),
             metrics: Metrics::new(&stream),
-            hubs: Hubs::new(options.hub, stream),
-            body_bytes: Arc::new(Semaphore::new(options.body_bytes.min(Semaphore::MAX_PERMITS))),
+            shared: Shared {
+                drivers: Drivers::new(factory),
+                hubs: Hubs::new(options.hub, stream),
+                positions,
+                body_bytes: Arc::new(Semaphore::new(options.body_bytes.min(Semaphore::MAX_PERMITS))),
+                environment: Arc::clone(&options.environment),
+            },
             options,
             deployments: Mutex::default(),
             routes: ArcSwap::default(),
+            subscriptions: Mutex::default(),
             draining: TaskTracker::new(),
         }))
     }
@@ -86,13 +103,7 @@ impl Gateway {
     /// Everything that keeps this definition from being deployed here: rules of the definition, its
     /// policies, its broker's settings. Nothing is deployed.
     pub fn check(&self, api: &EventApi) -> Vec<Problem> {
-        let compiled = Deployment::compile(
-            api.clone(),
-            &self.0.drivers,
-            &self.0.hubs,
-            &self.0.body_bytes,
-            sluice_receiver::ApiMetrics::default(),
-        );
+        let compiled = Deployment::compile(api.clone(), &self.0.shared, ApiMetrics::default());
         compiled.err().unwrap_or_default()
     }
 
@@ -106,7 +117,7 @@ impl Gateway {
             return Ok(());
         }
         let metrics = inner.metrics.of_api(&api.id);
-        let deployment = Deployment::compile(api, &inner.drivers, &inner.hubs, &inner.body_bytes, metrics)?;
+        let deployment = Deployment::compile(api, &inner.shared, metrics)?;
         let (id, name) = (deployment.api.id.clone(), deployment.api.name.clone());
         let former = deployments.insert(id.clone(), Arc::new(deployment));
         inner.publish_routes(&deployments);
@@ -130,7 +141,7 @@ impl Gateway {
     }
 
     /// Says goodbye on every stream, waits for what is in flight up to the drain timeout, also of APIs that
-    /// were undeployed before, and closes the brokers. Listeners are to be stopped first or at the same time.
+    /// were undeployed before, closes the brokers and stores the last positions. Listeners are to be stopped first or at the same time.
     pub async fn shut_down(&self) {
         let deployments: Vec<_> = self.0.lock().values().cloned().collect();
         for deployment in deployments {
@@ -139,10 +150,13 @@ impl Gateway {
         self.0.draining.close();
         self.0.draining.wait().await;
         let mut closing = JoinSet::new();
-        for driver in self.0.drivers.all() {
+        for driver in self.0.shared.drivers.all() {
             closing.spawn(async move { driver.close().await });
         }
         closing.join_all().await;
+        if let Err(error) = self.0.shared.positions.flush().await {
+            warn!(%error, "Not every position was stored; some messages will be delivered again.");
+        }
     }
 
     /// All counters in the OpenMetrics text format.
@@ -152,6 +166,10 @@ impl Gateway {
 
     pub(crate) fn routes(&self) -> arc_swap::Guard<Arc<Routes>> {
         self.0.routes.load()
+    }
+
+    pub(crate) fn subscriptions(&self) -> MutexGuard<'_, HashMap<SubscriptionId, Subscription>> {
+        self.0.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn options(&self) -> &GatewayOptions {
@@ -199,13 +217,15 @@ async fn drain(deployment: &Deployment, timeout: Duration) {
 
 #[cfg(test)]
 mod tests {
+    use sluice_stream::MemoryPositions;
+
     use super::*;
     use crate::deployment::tests::{MockOnly, definition};
 
     /// A gateway that never gives up on what is in flight.
     fn patient() -> Gateway {
         let options = GatewayOptions { drain_timeout: Duration::MAX, ..GatewayOptions::default() };
-        Gateway::new(options, Box::new(MockOnly))
+        Gateway::new(options, Box::new(MockOnly), Arc::new(MemoryPositions::default()))
     }
 
     fn deploy(gateway: &Gateway) -> Arc<Deployment> {

@@ -3,16 +3,20 @@
 //! [`Gateway`] is the handle that the management side deploys through. [`listen`] accepts connections, for
 //! the gateway's ports and for any other HTTP service of the process. What is deployed is decided elsewhere.
 
+mod cors;
 mod deployment;
 mod drivers;
+mod exchange;
 mod gateway;
 mod listen;
 mod metrics;
 mod routes;
 mod service;
+mod subscriptions;
 mod target;
 mod write_timeout;
 
 pub use drivers::DriverFactory;
 pub use gateway::{Gateway, GatewayOptions};
 pub use listen::{ListenOptions, Listeners};
+pub use service::Ends;

@@ -2,20 +2,29 @@
 //!
 //! Serves the gateway's ports and the management ports alike; what is answered is the caller's.
 
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sluice_receiver::websocket::Upgrade;
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use crate::write_timeout::WriteTimeout;
+use crate::{Ends, write_timeout::WriteTimeout};
 
 /// Bounds of connections.
 #[derive(Debug, Clone)]
@@ -78,7 +87,7 @@ impl Listeners {
     /// Accepts connections in the background until [`shut_down`](Self::shut_down), answering with `answer`.
     pub fn serve<A, F, B>(&self, listener: TcpListener, answer: A)
     where
-        A: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+        A: Fn(Request<Incoming>, Ends) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
         B: hyper::body::Body + Send + 'static,
         B::Data: Send,
@@ -121,7 +130,7 @@ impl Listeners {
     }
 }
 
-/// The life of one connection.
+/// The life of one connection: requests and answers and, after an answer that says so, a WebSocket.
 async fn connection<A, F, B>(
     stream: TcpStream,
     client: SocketAddr,
@@ -130,7 +139,7 @@ async fn connection<A, F, B>(
     stop: CancellationToken,
     answer: A,
 ) where
-    A: Fn(Request<Incoming>, SocketAddr) -> F,
+    A: Fn(Request<Incoming>, Ends) -> F,
     F: Future<Output = Result<Response<B>, Infallible>>,
     B: hyper::body::Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -139,7 +148,21 @@ async fn connection<A, F, B>(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%client, %error, "TCP_NODELAY could not be set.");
     }
-    let service = service_fn(|request| answer(request, client));
+    // A connection that is gone already has no end here; its requests will not be read either.
+    let Ok(local) = stream.local_addr() else { return };
+    let agreed = Mutex::new(None);
+    let service = service_fn(|request| {
+        let (answered, agreed) = (answer(request, Ends { client, local }), &agreed);
+        async move {
+            let answered = answered.await;
+            if let Some(upgrade) =
+                answered.as_ref().ok().and_then(|answer| answer.extensions().get::<Upgrade>())
+            {
+                *agreed.lock().unwrap_or_else(PoisonError::into_inner) = upgrade.take();
+            }
+            answered
+        }
+    });
     let mut serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
@@ -156,7 +179,16 @@ async fn connection<A, F, B>(
             (&mut serving).await
         }
     };
-    linger(serving.into_parts().io.into_inner()).await;
+    let http1::Parts { io, read_buf, .. } = serving.into_parts();
+    let mut stream = io.into_inner();
+    // In this very task, with the connection's place and its bounds.
+    let session = agreed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(session) = session.filter(|_| ended.is_ok()) {
+        Box::pin(session.run(&mut stream, read_buf)).await;
+        // A client that has gone cannot be told.
+        let _told = stream.shutdown().await;
+    }
+    linger(stream).await;
     if let Err(error) = ended {
         debug!(%client, %error, "A connection ended with an error.");
     }

@@ -1,97 +1,186 @@
-//! The way of one request through the gateway: find its API, admit it, hand it to the receiver it asks for.
+//! The way of one request through the gateway: find its API, admit it, run the policies that meet it, hand it to
+//! the receiver it asks for.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
-use sluice_api::ReceiverConfig;
-use sluice_receiver::{Body, Refusal, accepts_json, http_post, sse};
+use sluice_api::{Receiver, ReceiverConfig};
+use sluice_policy::Caller;
+use sluice_receiver::{Body, Refusal, accepts_json, http_get, http_post, sse, websocket};
 
-use crate::{Gateway, target};
+use crate::{Gateway, deployment::Deployment, exchange, target};
+
+/// The two ends of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends {
+    /// Who connected.
+    pub client: SocketAddr,
+    /// Where it was accepted.
+    pub local: SocketAddr,
+}
 
 impl Gateway {
-    /// Answers one request; `client` is the other side of its connection.
-    pub async fn serve(
-        &self,
-        request: Request<Incoming>,
-        client: SocketAddr,
-    ) -> Result<Response<Body>, Infallible> {
+    /// Answers one request that came by a connection with these ends.
+    pub async fn serve(&self, request: Request<Incoming>, ends: Ends) -> Result<Response<Body>, Infallible> {
         let json = accepts_json(request.headers());
         let has_body = !request.body().is_end_stream();
-        Ok(match self.dispatch(request, client).await {
-            Ok(response) => response,
-            Err(refusal) => {
-                let mut response = refusal.into_response(json);
-                if has_body {
-                    // What is left of the body is not waited for, so no other request can follow it. A client
-                    // that is not told would send one, and lose it (RFC 9112 section 9.6).
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                response
+        let answer = |refusal: Refusal| {
+            let mut response = refusal.into_response(json);
+            if has_body {
+                // What is left of the body is not waited for, so no other request can follow it. A client
+                // that is not told would send one, and lose it (RFC 9112 section 9.6).
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
+            response
+        };
+        let (deployment, below) = match self.find(&request) {
+            Ok(found) => found,
+            Err(refusal) => return Ok(answer(refusal)),
+        };
+        let Some(cors) = &deployment.cors else {
+            return Ok(self.answer(&deployment, below, request, ends).await.unwrap_or_else(answer));
+        };
+        if let Some(preflight) = cors.preflight(request.method(), request.headers()) {
+            return Ok(preflight.unwrap_or_else(answer));
+        }
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut response = self.answer(&deployment, below, request, ends).await.unwrap_or_else(answer);
+        cors.mark(origin.as_ref(), response.headers_mut());
+        Ok(response)
+    }
+
+    /// The API of a request, and how many bytes at the end of its path are below the API's own.
+    fn find(&self, request: &Request<Incoming>) -> Result<(Arc<Deployment>, usize), Refusal> {
+        let host = target::check(request)?;
+        let routes = self.routes();
+        let found = routes.find(host.as_deref(), request.uri().path());
+        let found = found.map(|(deployment, below)| (Arc::clone(deployment), below.len()));
+        found.ok_or_else(|| {
+            let text = "No context-path matches the request URI.";
+            self.unrouted(StatusCode::NOT_FOUND, "route.none", text)
         })
     }
 
-    async fn dispatch(
+    /// The answer of an API.
+    async fn answer(
         &self,
+        deployment: &Arc<Deployment>,
+        below: usize,
         request: Request<Incoming>,
-        client: SocketAddr,
+        ends: Ends,
     ) -> Result<Response<Body>, Refusal> {
-        let host = target::check(&request)?;
-        // Shares the request's bytes, so that the request itself can be handed on.
-        let uri = request.uri().clone();
-        // The guard is let go before anything is awaited, so that a deployment is not held up.
-        let found = {
-            let routes = self.routes();
-            routes.find(host.as_deref(), uri.path()).map(|(found, below)| (found.clone(), below))
-        };
-        let Some((deployment, sub_path)) = found else {
-            return Err(self.unrouted(
-                StatusCode::NOT_FOUND,
-                "route.none",
-                "No context-path matches the request URI.",
-            ));
-        };
-        let Some(plan) = deployment.admit() else {
-            let text = "This API has no published plan that admits requests without a credential.";
-            return Err(self.unrouted(StatusCode::UNAUTHORIZED, "plan.none", text));
-        };
         let in_flight = deployment.binding.in_flight.token();
-        if request.method() == Method::GET && accepts_event_stream(request.headers()) {
-            let settings = deployment.receiver(|receiver| match receiver {
-                ReceiverConfig::Sse(settings) => Some(settings),
-                ReceiverConfig::HttpPost(_) => None,
-            });
-            if let Some(settings) = settings {
-                let client = client.to_string();
-                return sse::serve(&deployment.binding, settings, plan, sub_path, client).await;
+        let Some(receiver) = chosen(deployment, &request) else {
+            if request.method() == Method::GET && deployment.receiver("websocket").is_some() {
+                return Err(websocket::upgrade_required());
             }
+            return Err(self.no_receiver());
+        };
+        let caller = self.admitted(deployment, receiver.configuration.kind(), below, &request, ends)?;
+        let caller = self.met(deployment, caller).await?;
+        // The receiver may keep its client for as long as the answer lasts.
+        let answered = deployment.binding.chains.responds(&caller).then(|| caller.clone());
+        let mut response = self.received(deployment, receiver, &Arc::new(caller), request, ends).await?;
+        if let Some(caller) = answered {
+            deployment.respond(caller, &mut response);
         }
-        if request.method() == Method::POST {
-            let settings = deployment.receiver(|receiver| match receiver {
-                ReceiverConfig::HttpPost(settings) => Some(settings),
-                ReceiverConfig::Sse(_) => None,
-            });
-            if let Some(settings) = settings {
-                let timeout = self.options().body_timeout;
-                let answer =
-                    http_post::serve(&deployment.binding, settings, plan, sub_path, request, timeout).await;
-                drop(in_flight);
-                return answer;
+        drop(in_flight);
+        Ok(response)
+    }
+
+    /// Who asks, if a plan of the API takes them.
+    fn admitted(
+        &self,
+        deployment: &Deployment,
+        receiver: &'static str,
+        below: usize,
+        request: &Request<Incoming>,
+        ends: Ends,
+    ) -> Result<Caller, Refusal> {
+        let path = request.uri().path();
+        let below = &path[path.len() - below..];
+        let chains = &deployment.binding.chains;
+        let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let mut caller = Caller::new(chains, receiver, below).with_accept(accept);
+        if chains.reads_request() {
+            caller = caller.with_request(Arc::new(exchange::describe(request, ends, below)));
+        }
+        let plan = deployment.admit(&caller).ok_or_else(|| {
+            let text = "This API has no published plan that admits requests without a credential.";
+            self.unrouted(StatusCode::UNAUTHORIZED, "plan.none", text)
+        })?;
+        Ok(caller.with_plan(plan))
+    }
+
+    /// The client after the policies that meet it, within the time that these may take.
+    async fn met(&self, deployment: &Deployment, mut caller: Caller) -> Result<Caller, Refusal> {
+        let chains = &deployment.binding.chains;
+        let timeout = self.options().request_timeout;
+        let connected = tokio::time::timeout(timeout, chains.connect(&mut caller)).await;
+        connected.map_err(|_| {
+            let text = "Request timeout: the policies of this API took too long.";
+            Refusal::new(StatusCode::GATEWAY_TIMEOUT, "request.timeout", text)
+        })??;
+        Ok(caller)
+    }
+
+    /// The answer of a receiver.
+    async fn received(
+        &self,
+        deployment: &Deployment,
+        receiver: &Receiver,
+        caller: &Arc<Caller>,
+        request: Request<Incoming>,
+        ends: Ends,
+    ) -> Result<Response<Body>, Refusal> {
+        let binding = &deployment.binding;
+        match &receiver.configuration {
+            ReceiverConfig::HttpPost(settings) => {
+                http_post::serve(binding, settings, caller, request, self.options().body_timeout).await
             }
+            ReceiverConfig::Sse(settings) => {
+                sse::serve(binding, settings, Arc::clone(caller), ends.client.to_string()).await
+            }
+            ReceiverConfig::Websocket(settings) => {
+                let host = target::check(&request)?;
+                let (request, client) = (request.into_parts().0, ends.client.to_string());
+                websocket::open(binding, settings, Arc::clone(caller), &request, host.as_deref(), client)
+                    .await
+            }
+            ReceiverConfig::HttpGet(settings) => {
+                let (request, caller) = (request.into_parts().0, Arc::clone(caller));
+                http_get::serve(binding, settings, receiver.qos, caller, &request, ends.client).await
+            }
+            // Its clients are called.
+            ReceiverConfig::Webhook(_) => Err(self.no_receiver()),
         }
-        Err(self.unrouted(
-            StatusCode::NOT_FOUND,
-            "receiver.none",
-            "No entrypoint matches the incoming request. The API is here, but it takes neither this method \
-             nor this Accept header.",
-        ))
+    }
+
+    fn no_receiver(&self) -> Refusal {
+        let text = "No entrypoint matches the incoming request. The API is here, but it takes neither this method \
+                    nor this Accept header.";
+        self.unrouted(StatusCode::NOT_FOUND, "receiver.none", text)
     }
 
     fn unrouted(&self, status: StatusCode, code: &'static str, text: &str) -> Refusal {
         self.metrics().unrouted.inc();
         Refusal::new(status, code, text)
     }
+}
+
+/// The receiver that a request asks for: the one that asks most of it.
+fn chosen<'a>(deployment: &'a Deployment, request: &Request<Incoming>) -> Option<&'a Receiver> {
+    let (method, headers) = (request.method(), request.headers());
+    let get = method == Method::GET;
+    let wanted: [(bool, &str); 4] = [
+        (websocket::is_asked_for(method, headers), "websocket"),
+        (get && accepts_event_stream(headers), "sse"),
+        (get, "http-get"),
+        (method == Method::POST, "http-post"),
+    ];
+    let mut asked = wanted.into_iter().filter(|(asked, _)| *asked);
+    asked.find_map(|(_, kind)| deployment.receiver(kind))
 }
 
 fn accepts_event_stream(headers: &HeaderMap) -> bool {

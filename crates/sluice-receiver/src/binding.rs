@@ -7,11 +7,11 @@ use sluice_api::ApiId;
 use sluice_broker::BrokerDriver;
 use sluice_message::Topic;
 use sluice_policy::Chains;
-use sluice_stream::{Begin, Hubs};
+use sluice_stream::{Begin, Hubs, Positions};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::failures::FailureLog;
+use crate::{failures::FailureLog, topics::ChosenBy};
 
 /// An event API as its receivers see it: a broker, topics, policies, bounds.
 pub struct Binding {
@@ -23,15 +23,20 @@ pub struct Binding {
     pub publish_topics: Vec<Topic>,
     /// The topics that messages are delivered from.
     pub deliver_topics: Vec<Topic>,
+    /// The attributes by which policies choose other topics.
+    pub chosen_by: ChosenBy,
     /// Where a client that brings no position begins.
     pub begin: Begin,
     /// The hubs that clients share.
     pub hubs: Arc<Hubs>,
+    /// How far the clients have come that the gateway remembers from one request to the next.
+    pub positions: Arc<dyn Positions>,
     /// The policies.
     pub chains: Chains,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
-    /// Bytes of request bodies that the gateway may hold at once, one permit a byte; shared by all APIs.
+    /// Bytes of request bodies and of WebSocket messages that the gateway may hold at once, one permit a byte;
+    /// shared by all APIs.
     pub body_bytes: Arc<Semaphore>,
     /// Set when the API stops serving: streams say goodbye and end.
     pub drain: CancellationToken,

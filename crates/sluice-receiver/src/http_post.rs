@@ -5,13 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use prometheus_client::metrics::counter::Counter;
-use sluice_api::{HttpPostConfig, PlanId};
+use sluice_api::HttpPostConfig;
 use sluice_message::{Headers, Message};
-use sluice_policy::{Connection, EvalContext, Hook, Outcome};
+use sluice_policy::{Caller, Hook};
 use tokio::sync::SemaphorePermit;
 
-use crate::{Binding, Body, Refusal};
+use crate::{
+    Binding, Body, Refusal,
+    publishing::{self, Attempt},
+};
 
 /// Parts of the names of request headers that say who the client is, or may. They never become message
 /// headers: a broker and its readers must not learn a credential, whatever a client calls it.
@@ -43,15 +45,14 @@ const CONNECTION: [&str; 9] = [
     "expect",
 ];
 
-/// Serves one POST. `sub_path` is the request's path below the API's own.
+/// Serves one POST.
 ///
 /// 202 with an empty body means that the broker has acknowledged the message on every topic. After any
 /// error the message may have been written to some of them.
 pub async fn serve<B>(
     binding: &Binding,
     settings: &HttpPostConfig,
-    plan: &PlanId,
-    sub_path: &str,
+    caller: &Caller,
     request: Request<B>,
     body_timeout: Duration,
 ) -> Result<Response<Body>, Refusal>
@@ -59,41 +60,21 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let attempt = Attempt(Some(&binding.metrics.publish_failed));
-    if let Err(refusal) = publish(binding, settings, plan, sub_path, request, body_timeout).await {
+    let attempt = Attempt::new(binding);
+    if let Err(refusal) = publish(binding, settings, caller, request, body_timeout).await {
         binding.failures.tell(&binding.api, &refusal);
         return Err(refusal);
     }
     attempt.succeeded();
-    binding.metrics.published.inc();
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)
 }
 
-/// A publish under way. One that does not succeed is counted, also when the client goes away meanwhile and
-/// nobody is left to be told.
-struct Attempt<'a>(Option<&'a Counter>);
-
-impl Attempt<'_> {
-    fn succeeded(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        if let Some(failed) = self.0 {
-            failed.inc();
-        }
-    }
-}
-
 async fn publish<B>(
     binding: &Binding,
     settings: &HttpPostConfig,
-    plan: &PlanId,
-    sub_path: &str,
+    caller: &Caller,
     request: Request<B>,
     body_timeout: Duration,
 ) -> Result<(), Refusal>
@@ -109,26 +90,8 @@ where
     if settings.request_headers_to_message {
         message = message.headers(message_headers(&head.headers));
     }
-    let mut message = message.build();
-    let context = EvalContext::default();
-    let connection = Connection { receiver: "http-post", sub_path, plan: Some(plan), context };
-    let chain = binding.chains.select(Hook::Publish, &connection);
-    if !chain.is_empty() {
-        message = match chain.run(&context, message) {
-            Outcome::Pass(message) => message,
-            Outcome::Dropped { policy, reason, .. } => {
-                binding.metrics.dropped_by_policy.inc();
-                // Not a 2xx: that would say that the broker has the message.
-                let text = format!("The policy {policy} of this API kept the message back: {reason}");
-                return Err(Refusal::new(StatusCode::FORBIDDEN, "policy.dropped", text));
-            }
-            Outcome::Rejected(rejection) => return Err(rejection.into()),
-        };
-    }
-    for topic in &binding.publish_topics {
-        binding.driver.publish(topic, message.clone()).await.map_err(Refusal::from)?;
-    }
-    Ok(())
+    let chain = binding.chains.select(Hook::Publish, caller);
+    Ok(publishing::publish(binding, &chain, caller, message.build()).await?)
 }
 
 /// Room for a body: as much as it announces, or as much as it may be.

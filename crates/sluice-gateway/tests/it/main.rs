@@ -1,0 +1,9 @@
+//! The gateway over real connections: receivers on the embedded log, and what goes wrong.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first thing that is not as it says")]
+
+mod client;
+mod http_get;
+mod receivers;
+mod support;
+mod websocket;

@@ -1,0 +1,210 @@
+//! One answer while it is being written: it ends when it is full, when its time is over, or when there is no
+//! more to come.
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+use sluice_broker::{DriverError, ErrorKind};
+use sluice_message::{Message, Place, Position};
+use sluice_policy::{Caller, Chain, Outcome};
+use sluice_stream::{Cursor, Step};
+use tokio::time::{Instant, sleep_until};
+use tracing::warn;
+
+use super::envelope::{Envelope, Fault};
+use crate::{Refusal, open_stream::OpenStream};
+
+/// An answer under way.
+pub(super) struct Answer {
+    pub(super) open: OpenStream,
+    pub(super) caller: Arc<Caller>,
+    pub(super) chain: Chain,
+    pub(super) envelope: Envelope,
+    pub(super) cursor: Cursor,
+    /// Messages that were fetched and not written yet, the next one at the end.
+    pub(super) batch: Vec<Message>,
+    /// Behind the last message that was written, or that a policy kept back or refused.
+    pub(super) position: Position,
+    /// Whether the client is told positions.
+    pub(super) has_cursor: bool,
+    /// The name under which the position is stored when the client has the answer.
+    pub(super) reader: Option<String>,
+    /// How many messages the answer may hold.
+    pub(super) limit: u32,
+    /// How many it holds.
+    pub(super) taken: u32,
+    pub(super) deadline: Instant,
+    pub(super) stage: Stage,
+}
+
+/// How far an answer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Begin,
+    Items,
+    /// Everything was written.
+    Ended,
+}
+
+/// Whether more is to come, and if not, whether that is somebody's fault.
+enum Next {
+    Items,
+    End(Option<Fault>),
+}
+
+impl Answer {
+    /// The next piece, and the answer to go on with; `None` at the end.
+    pub(super) async fn next(mut self) -> Option<(Bytes, Self)> {
+        let mut out = String::new();
+        match self.stage {
+            Stage::Begin => {
+                out.push_str(self.envelope.begin());
+                self.stage = Stage::Items;
+            }
+            Stage::Items => {
+                while out.is_empty() && self.stage == Stage::Items {
+                    if let Next::End(fault) = self.collect(&mut out).await {
+                        self.end(&mut out, fault.as_ref());
+                        self.stage = Stage::Ended;
+                    }
+                }
+            }
+            Stage::Ended => {
+                // Only now has the client been sent everything.
+                self.store();
+                return None;
+            }
+        }
+        Some((out.into(), self))
+    }
+
+    /// Waits for messages and writes them.
+    async fn collect(&mut self, out: &mut String) -> Next {
+        if self.taken >= self.limit {
+            return Next::End(None);
+        }
+        let drain = self.open.binding.drain.clone();
+        let step = tokio::select! {
+            biased;
+            () = drain.cancelled() => return Next::End(None),
+            () = sleep_until(self.deadline) => return Next::End(None),
+            step = self.cursor.next(&mut self.batch) => step,
+        };
+        match step {
+            Ok(Step::Messages) => {
+                self.batch.reverse();
+                self.write_batch(out).await
+            }
+            Ok(Step::Skipped(count)) => {
+                self.open.binding.metrics.skipped.inc_by(count);
+                warn!(
+                    api = %self.open.binding.api, client = self.open.client, messages = count,
+                    "The broker no longer has messages that a client has not read; they were skipped for it."
+                );
+                Next::Items
+            }
+            Ok(Step::Ended) => Next::End(None),
+            Err(error) => {
+                warn!(
+                    api = %self.open.binding.api, client = self.open.client, %error,
+                    "An answer ends because its broker cannot be read."
+                );
+                Next::End(Some(error.into()))
+            }
+        }
+    }
+
+    async fn write_batch(&mut self, out: &mut String) -> Next {
+        while self.taken < self.limit
+            && let Some(message) = self.batch.pop()
+        {
+            let place = message.place().cloned();
+            let outcome = match self.chain.is_empty() {
+                true => Outcome::Pass(message),
+                false => self.chain.run(&self.caller.context(), message),
+            };
+            let message = match outcome {
+                Outcome::Pass(message) => Some(message),
+                Outcome::Delayed(message, delay) => {
+                    // What would come too late is left for the next time.
+                    if !self.pause_until(Instant::now() + delay).await {
+                        return Next::End(None);
+                    }
+                    Some(message)
+                }
+                Outcome::Dropped { .. } => {
+                    self.open.binding.metrics.dropped_by_policy.inc();
+                    None
+                }
+                Outcome::Rejected(rejection) => {
+                    self.pass(place.as_ref());
+                    let fault = Fault { text: rejection.message, key: rejection.key, code: rejection.code };
+                    return Next::End(Some(fault));
+                }
+            };
+            self.pass(place.as_ref());
+            if let Some(message) = message {
+                self.write(out, &message);
+            }
+        }
+        Next::Items
+    }
+
+    /// Moves on: the client does not get this message again.
+    fn pass(&mut self, place: Option<&Place>) {
+        if let Some(place) = place {
+            self.position.advance(place);
+        }
+    }
+
+    fn write(&mut self, out: &mut String, message: &Message) {
+        let id = self.has_cursor.then(|| self.position.encode());
+        self.envelope.item(out, message, id.as_deref());
+        self.taken += 1;
+        self.open.binding.metrics.delivered.inc();
+    }
+
+    /// Waits as a policy wants it; false when the answer ends before.
+    async fn pause_until(&mut self, until: Instant) -> bool {
+        tokio::select! {
+            biased;
+            () = self.open.binding.drain.cancelled() => false,
+            () = sleep_until(until.min(self.deadline)) => until <= self.deadline,
+        }
+    }
+
+    fn end(&self, out: &mut String, fault: Option<&Fault>) {
+        let cursor = self.has_cursor.then(|| self.position.encode());
+        self.envelope.end(out, fault, cursor.as_deref().map(|cursor| (cursor, self.limit)));
+    }
+
+    fn store(&mut self) {
+        let Some(reader) = self.reader.take() else { return };
+        let binding = &self.open.binding;
+        if let Err(error) = binding.positions.save_soon(&reader, self.position.clone()) {
+            warn!(
+                api = %binding.api, reader, %error,
+                "The position of a client cannot be stored; it will get the same messages again."
+            );
+        }
+    }
+}
+
+impl From<DriverError> for Fault {
+    fn from(error: DriverError) -> Self {
+        let key = match error.kind {
+            ErrorKind::Unreachable | ErrorKind::Overloaded | ErrorKind::Closed => {
+                "FAILURE_ENDPOINT_CONNECTION_CLOSED"
+            }
+            ErrorKind::Configuration | ErrorKind::NoTopic | ErrorKind::Refused | ErrorKind::Unsupported => {
+                "FAILURE_ENDPOINT_CONFIGURATION_INVALID"
+            }
+            ErrorKind::TooLarge | ErrorKind::PositionLost | ErrorKind::Storage | ErrorKind::Other => {
+                "FAILURE_ENDPOINT_UNKNOWN_ERROR"
+            }
+        };
+        let code = error.code();
+        // Not the broker's own words, which name addresses.
+        Self { text: Refusal::from(error).message, key: Cow::Borrowed(key), code }
+    }
+}

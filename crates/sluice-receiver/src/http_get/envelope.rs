@@ -1,0 +1,313 @@
+//! Messages in one document: JSON, XML or text, written piece by piece.
+//!
+//! Content that is not UTF-8, and in XML content with characters that XML cannot hold, is written in base64 and
+//! marked so. The text form is for people: what stands in a message is not told from what stands around it.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Value, json};
+use sluice_message::Message;
+
+use super::accept::Format;
+
+/// What went wrong after the answer had begun.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) text: String,
+    /// The name of the error in the contract.
+    pub(super) key: Cow<'static, str>,
+    /// Its code here.
+    pub(super) code: &'static str,
+}
+
+/// A document that is being written.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    pub(super) format: Format,
+    /// Whether each message is with its headers.
+    pub(super) headers: bool,
+    /// Whether each message is with its metadata.
+    pub(super) metadata: bool,
+    empty: bool,
+}
+
+impl Envelope {
+    pub(super) const fn new(format: Format, headers: bool, metadata: bool) -> Self {
+        Self { format, headers, metadata, empty: true }
+    }
+
+    /// What stands before the first message.
+    pub(super) const fn begin(&self) -> &'static str {
+        match self.format {
+            Format::Json => "{\"items\":[",
+            Format::Xml => "<response><items>",
+            Format::Text => "items\n",
+        }
+    }
+
+    /// Adds a message.
+    pub(super) fn item(&mut self, out: &mut String, message: &Message, id: Option<&str>) {
+        let text = std::str::from_utf8(message.payload()).ok();
+        match self.format {
+            Format::Json => {
+                if !self.empty {
+                    out.push(',');
+                }
+                out.push_str(&self.json_item(message, text, id).to_string());
+            }
+            Format::Xml => self.xml_item(out, message, text, id),
+            Format::Text => self.text_item(out, message, text, id),
+        }
+        self.empty = false;
+    }
+
+    /// What stands behind the last message.
+    pub(super) fn end(&self, out: &mut String, fault: Option<&Fault>, page: Option<(&str, u32)>) {
+        match self.format {
+            Format::Json => {
+                out.push(']');
+                if let Some(Fault { text, key, code }) = fault {
+                    let error = json!({ "content": text, "metadata": { "key": key, "code": code } });
+                    out.push_str(",\"error\":");
+                    out.push_str(&error.to_string());
+                }
+                if let Some((cursor, limit)) = page {
+                    out.push_str(",\"pagination\":");
+                    out.push_str(&json!({ "nextCursor": cursor, "limit": limit }).to_string());
+                }
+                out.push('}');
+            }
+            Format::Xml => xml_end(out, fault, page),
+            Format::Text => {
+                if let Some(Fault { text, key, code }) = fault {
+                    put(out, format_args!("\nerror\ncontent: {text}\nkey: {key}\ncode: {code}\n"));
+                }
+                if let Some((cursor, limit)) = page {
+                    put(out, format_args!("\npagination\nnextCursor: {cursor}\nlimit: {limit}\n"));
+                }
+            }
+        }
+    }
+
+    fn json_item(&self, message: &Message, text: Option<&str>, id: Option<&str>) -> Value {
+        let mut item = serde_json::Map::new();
+        if let Some(id) = id {
+            item.insert("id".to_owned(), id.into());
+        }
+        let content = text.map_or_else(|| BASE64_STANDARD.encode(message.payload()), str::to_owned);
+        item.insert("content".to_owned(), content.into());
+        if text.is_none() {
+            item.insert("encoding".to_owned(), "base64".into());
+        }
+        if self.headers {
+            let mut headers: BTreeMap<&str, Vec<Cow<'_, str>>> = BTreeMap::new();
+            for header in message.headers() {
+                headers.entry(&header.name).or_default().push(String::from_utf8_lossy(&header.value));
+            }
+            item.insert("headers".to_owned(), json!(headers));
+        }
+        if self.metadata {
+            let metadata: BTreeMap<&str, Cow<'_, str>> = message.metadata().collect();
+            item.insert("metadata".to_owned(), json!(metadata));
+        }
+        Value::Object(item)
+    }
+
+    fn xml_item(&self, out: &mut String, message: &Message, text: Option<&str>, id: Option<&str>) {
+        out.push_str("<item>");
+        if let Some(id) = id {
+            put(out, format_args!("<id>{}</id>", escaped(id)));
+        }
+        match text.filter(|text| text.chars().all(is_xml)) {
+            Some(text) => {
+                // What would end the section is put into two, and what a reader would change is escaped.
+                let text = text.replace("]]>", "]]]]><![CDATA[>").replace('\r', "]]>&#13;<![CDATA[");
+                put(out, format_args!("<content><![CDATA[{text}]]></content>"));
+            }
+            None => {
+                let text = BASE64_STANDARD.encode(message.payload());
+                put(out, format_args!("<content encoding=\"base64\">{text}</content>"));
+            }
+        }
+        if self.headers {
+            out.push_str("<headers>");
+            for header in message.headers() {
+                let value = String::from_utf8_lossy(&header.value);
+                put(
+                    out,
+                    format_args!("<header name=\"{}\">{}</header>", escaped(&header.name), escaped(&value)),
+                );
+            }
+            out.push_str("</headers>");
+        }
+        if self.metadata {
+            out.push_str("<metadata>");
+            for (name, value) in message.metadata() {
+                put(out, format_args!("<entry name=\"{}\">{}</entry>", escaped(name), escaped(&value)));
+            }
+            out.push_str("</metadata>");
+        }
+        out.push_str("</item>");
+    }
+
+    fn text_item(&self, out: &mut String, message: &Message, text: Option<&str>, id: Option<&str>) {
+        out.push_str("\nitem\n");
+        if let Some(id) = id {
+            put(out, format_args!("id: {id}\n"));
+        }
+        match text {
+            Some(text) => put(out, format_args!("content: {text}\n")),
+            None => {
+                put(
+                    out,
+                    format_args!(
+                        "content: {}\nencoding: base64\n",
+                        BASE64_STANDARD.encode(message.payload())
+                    ),
+                );
+            }
+        }
+        if self.headers {
+            for header in message.headers() {
+                put(
+                    out,
+                    format_args!("header {}: {}\n", header.name, String::from_utf8_lossy(&header.value)),
+                );
+            }
+        }
+        if self.metadata {
+            for (name, value) in message.metadata() {
+                put(out, format_args!("metadata {name}: {value}\n"));
+            }
+        }
+    }
+}
+
+fn xml_end(out: &mut String, fault: Option<&Fault>, page: Option<(&str, u32)>) {
+    out.push_str("</items>");
+    if let Some(Fault { text, key, code }) = fault {
+        let entry = |name: &str, value: &str| format!("<entry name=\"{name}\">{}</entry>", escaped(value));
+        let (text, key, code) = (escaped(text), entry("key", key), entry("code", code));
+        put(out, format_args!("<error><content>{text}</content><metadata>{key}{code}</metadata></error>"));
+    }
+    if let Some((cursor, limit)) = page {
+        let cursor = escaped(cursor);
+        put(
+            out,
+            format_args!("<pagination><nextCursor>{cursor}</nextCursor><limit>{limit}</limit></pagination>"),
+        );
+    }
+    out.push_str("</response>");
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string does not fail.
+    let _written = out.write_fmt(text);
+}
+
+/// The characters of XML 1.0, section 2.2.
+const fn is_xml(character: char) -> bool {
+    matches!(character, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
+}
+
+/// Text for an element or an attribute. What XML cannot hold becomes the replacement character.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\t' | '\n' | '\r' => put(&mut escaped, format_args!("&#{};", u32::from(character))),
+            character if is_xml(character) => escaped.push(character),
+            _ => escaped.push('\u{fffd}'),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(payload: &[u8]) -> Message {
+        let headers = [("X-A", "1"), ("X-A", "<2>")].into_iter().collect();
+        Message::builder().payload(payload.to_vec()).headers(headers).key("k").build()
+    }
+
+    fn document(format: Format, payloads: &[&[u8]], more: bool) -> String {
+        let mut envelope = Envelope::new(format, more, more);
+        let mut out = envelope.begin().to_owned();
+        for payload in payloads {
+            envelope.item(&mut out, &message(payload), more.then_some("id"));
+        }
+        let fault = Fault { text: "Gone & lost.".to_owned(), key: "KEY".into(), code: "a.code" };
+        envelope.end(&mut out, more.then_some(&fault), more.then_some(("Y3Vyc29y", 7)));
+        out
+    }
+
+    #[test]
+    fn json_holds_messages_their_error_and_the_next_page() {
+        assert_eq!(document(Format::Json, &[], false), r#"{"items":[]}"#);
+        let read: Value =
+            serde_json::from_str(&document(Format::Json, &[b"a\n\"b\"", b"\xff"], true)).unwrap();
+        let rest = json!({ "headers": { "X-A": ["1", "<2>"] }, "metadata": { "key": "k" } });
+        let mut items = [
+            json!({ "id": "id", "content": "a\n\"b\"" }),
+            json!({ "id": "id", "content": "/w==", "encoding": "base64" }),
+        ];
+        for item in &mut items {
+            item.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        }
+        let expected = json!({
+            "items": items,
+            "error": { "content": "Gone & lost.", "metadata": { "key": "KEY", "code": "a.code" } },
+            "pagination": { "nextCursor": "Y3Vyc29y", "limit": 7 },
+        });
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn xml_holds_the_same() {
+        assert_eq!(document(Format::Xml, &[], false), "<response><items></items></response>");
+        assert_eq!(
+            document(Format::Xml, &[b"a]]>\r<b"], true),
+            "<response><items><item><id>id</id>\
+             <content><![CDATA[a]]]]><![CDATA[>]]>&#13;<![CDATA[<b]]></content>\
+             <headers><header name=\"X-A\">1</header><header name=\"X-A\">&lt;2&gt;</header></headers>\
+             <metadata><entry name=\"key\">k</entry></metadata></item></items>\
+             <error><content>Gone &amp; lost.</content><metadata><entry name=\"key\">KEY</entry>\
+             <entry name=\"code\">a.code</entry></metadata></error>\
+             <pagination><nextCursor>Y3Vyc29y</nextCursor><limit>7</limit></pagination></response>"
+        );
+        let binary = "<content encoding=\"base64\">AA==</content>";
+        assert!(document(Format::Xml, &[b"\0"], false).contains(binary));
+    }
+
+    #[test]
+    fn text_holds_the_same() {
+        assert_eq!(document(Format::Text, &[b"a"], false), "items\n\nitem\ncontent: a\n");
+        assert_eq!(
+            document(Format::Text, &[b"a", b"\xff"], true),
+            "items\n\nitem\nid: id\ncontent: a\nheader X-A: 1\nheader X-A: <2>\nmetadata key: k\n\
+             \nitem\nid: id\ncontent: /w==\nencoding: base64\nheader X-A: 1\nheader X-A: <2>\nmetadata key: k\n\
+             \nerror\ncontent: Gone & lost.\nkey: KEY\ncode: a.code\n\
+             \npagination\nnextCursor: Y3Vyc29y\nlimit: 7\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn json_gives_back_any_content(payloads in proptest::collection::vec(".*", 0..5)) {
+            let bytes: Vec<&[u8]> = payloads.iter().map(String::as_bytes).collect();
+            let read: Value = serde_json::from_str(&document(Format::Json, &bytes, false)).unwrap();
+            let contents: Vec<_> =
+                read["items"].as_array().unwrap().iter().map(|item| item["content"].as_str().unwrap()).collect();
+            prop_assert_eq!(contents, payloads);
+        }
+    }
+}
