@@ -7,8 +7,8 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Stdio},
+    path::Path,
+    process::{Command, ExitCode},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +17,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{kafka::Kafka, run};
+use crate::{
+    gateway::{Gateway, Start},
+    kafka::Kafka,
+    run,
+};
 
 const STARTS: usize = 11;
 const LOADS: usize = 5;
@@ -28,8 +32,6 @@ const PAYLOAD: usize = 1024;
 const TOPIC: &str = "bench";
 /// How long after the start memory is looked at.
 const IDLE: Duration = Duration::from_secs(2);
-/// Longer than any start takes that is worth measuring.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Builds the command as it is shipped, measures, prints.
 pub(crate) fn quick() -> Result<ExitCode, String> {
@@ -46,7 +48,8 @@ pub(crate) fn quick() -> Result<ExitCode, String> {
 fn measure(directory: &Path) -> Result<(), String> {
     println!("{}", machine());
     eprintln!("xtask: {STARTS} starts");
-    let dev = Start { directory, arguments: vec!["dev".into()] };
+    let binary = run::target().join("release/sluice");
+    let dev = Start { binary: &binary, directory, arguments: vec!["dev".into()] };
     drop(dev.start()?);
     let (mut ready, mut memory) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
@@ -68,51 +71,10 @@ fn measure(directory: &Path) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}.", api.display()))?;
     eprintln!("xtask: POST to Kafka");
     let arguments = vec!["run".into(), "--api".into(), api.display().to_string()];
-    load(&Start { directory, arguments }, "Kafka, acks=all, one node", "/bench")
+    load(&Start { binary: &binary, directory, arguments }, "Kafka, acks=all, one node", "/bench")
 }
 
-/// The gateway as it is started for a measurement.
-struct Start<'a> {
-    directory: &'a Path,
-    arguments: Vec<String>,
-}
-
-struct Gateway {
-    process: Child,
-    address: String,
-    ready_after: Duration,
-}
-
-impl Start<'_> {
-    fn start(&self) -> Result<Gateway, String> {
-        let ready_file = self.directory.join("ready.json");
-        let begin = Instant::now();
-        let process = Command::new(binary())
-            .args(&self.arguments)
-            .args(["--gateway-listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"])
-            .args(["--log-level", "warn", "--data-dir"])
-            .arg(self.directory.join("data"))
-            .arg("--ready-file")
-            .arg(&ready_file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("The gateway did not start: {error}."))?;
-        let mut gateway = Gateway { process, address: String::new(), ready_after: Duration::ZERO };
-        while begin.elapsed() < PATIENCE {
-            if let Ok(text) = fs::read_to_string(&ready_file) {
-                gateway.ready_after = begin.elapsed();
-                // {"gateway":["127.0.0.1:8082"],…
-                let address = text.split('"').nth(3).unwrap_or_default();
-                gateway.address = address.to_owned();
-                return Ok(gateway);
-            }
-            thread::sleep(Duration::from_micros(200));
-        }
-        Err("The gateway was not ready in time.".to_owned())
-    }
-}
-
+/// What the system says about the process.
 impl Gateway {
     fn resident_mib(&self) -> Result<f64, String> {
         let status = self.proc_file("status")?;
@@ -134,16 +96,8 @@ impl Gateway {
     }
 
     fn proc_file(&self, name: &str) -> Result<String, String> {
-        let path = format!("/proc/{}/{name}", self.process.id());
+        let path = format!("/proc/{}/{name}", self.id());
         fs::read_to_string(&path).map_err(|error| format!("{path}: {error}."))
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // SIGTERM, so that it ends as it would in use; it removes its ready file, which the next start awaits.
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
-        let _ = self.process.wait();
     }
 }
 
@@ -227,10 +181,6 @@ fn machine() -> String {
     let cores = thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{cores} cores, {}, Linux {}", model.unwrap_or("unknown processor"), kernel.trim())
-}
-
-fn binary() -> PathBuf {
-    run::target().join("release/sluice")
 }
 
 fn kafka_api(address: &str) -> String {

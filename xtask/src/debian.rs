@@ -11,16 +11,20 @@ pub(crate) fn require(programs: &[(&str, &str)]) -> Result<(), String> {
     if packages.is_empty() {
         return Ok(());
     }
-    eprintln!("xtask: installing {} with apt-get", packages.join(", "));
-    install(&packages).map_err(|reason| {
-        format!("{reason}\nInstall these yourself and try again: {}.", packages.join(", "))
-    })?;
+    bring(&packages)?;
     match programs.iter().find(missing) {
         None => Ok(()),
         Some((program, package)) => {
             Err(format!("The package '{package}' was installed, but there is no '{program}' on the path."))
         }
     }
+}
+
+/// Installs packages. Fails with their names where that is not possible.
+pub(crate) fn bring(packages: &[&str]) -> Result<(), String> {
+    eprintln!("xtask: installing {} with apt-get", packages.join(", "));
+    install(packages)
+        .map_err(|reason| format!("{reason}\nInstall these yourself and try again: {}.", packages.join(", ")))
 }
 
 fn install(packages: &[&str]) -> Result<(), String> {

@@ -3,16 +3,19 @@
 //! It knows how to fetch, start and stop what tests need; nothing of it is part of the product. It needs no
 //! crate besides the standard library, so that `cargo xtask` itself is there within seconds.
 
+mod autobahn;
 mod bench;
 mod broker;
 mod certificates;
 mod check;
 mod debian;
+mod gateway;
 mod kafka;
 mod kafka_jars;
 mod run;
 mod supervised;
 mod test;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -20,14 +23,24 @@ const HELP: &str = "\
 The build tool of Sluice.
 
   cargo xtask test [-- ARGUMENTS]
-      Fetches and starts a real Apache Kafka, runs `cargo test --workspace` (or `cargo test ARGUMENTS`, for
-      example `-- -p sluice-broker-kafka`) with the variables below set, and stops Kafka in every case. The
-      exit code is that of the tests. Where SLUICE_TEST_KAFKA is set already, that broker serves the tests
+      Installs the tools below, fetches and starts a real Apache Kafka, runs `cargo test --workspace` (or
+      `cargo test ARGUMENTS`, for example `-- -p sluice-broker-kafka`) with the variables below set, and stops
+      Kafka in every case. The exit code is that of the tests. Where SLUICE_TEST_KAFKA is set already, that broker serves the tests
       without encryption and credentials; one is started for the secured listeners all the same.
 
   cargo xtask broker kafka [--port PORT]
       Starts the same Kafka for work by hand, on 127.0.0.1, prints the variables to export, and runs until
       Ctrl-C. PORT is that of the listener without encryption and credentials; any free one by default.
+
+  cargo xtask tools
+      Installs the clients and suites that tests use and prints the variables to export: newman, a WebSocket
+      and a Standard Webhooks library and Playwright from xtask/npm, the Autobahn cases from xtask/python,
+      Chromium from Debian.
+
+  cargo xtask autobahn [GROUP...]
+      Builds the gateway and runs the Autobahn cases 1 to 7, 9, 10, 12 and 13 (or the groups given, for
+      example 9.1 or 12) against its WebSocket receiver, each group under a time limit; prints a table. All
+      of them take some half an hour. Reports stay in target/autobahn.
 
   cargo xtask check
       Formatting and lints: `cargo fmt --check` and `cargo clippy` with warnings as errors.
@@ -39,9 +52,9 @@ The build tool of Sluice.
   cargo xtask help
       This text.
 
-What is missing on the machine (curl, maven, a Java runtime, openssl) is installed with apt-get, as root or through
-sudo. Kafka's jars come through Maven, are checked against xtask/kafka/sha256sums and kept under
-target/brokers.
+What is missing on the machine (curl, maven, a Java runtime, openssl, npm, python3, chromium) is installed with
+apt-get, as root or through sudo. Kafka's jars come through Maven, are checked against xtask/kafka/sha256sums and
+kept under target/brokers. Packages of npm and pip are those of the lock files, and are kept under target/tools.
 
 Variables that tests get:
   SLUICE_TEST_KAFKA             host:port, neither encryption nor credentials
@@ -54,24 +67,29 @@ Variables that tests get:
   SLUICE_TEST_KAFKA_CA          PEM file of the authority that signed the certificates
   SLUICE_TEST_KAFKA_CLIENT_PEM  PEM file of the client's certificate and key
   SLUICE_TEST_KAFKA_CLIENT_P12  the same as PKCS#12
+  SLUICE_TEST_NODE_MODULES      directory of the packages of xtask/npm
+  SLUICE_TEST_KOSOKU            program that runs the Autobahn cases
+  SLUICE_TEST_CHROMIUM          program of the browser
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match &*arguments {
+        [] | ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
         ["test"] => test::run(&[]),
         ["test", "--", rest @ ..] => test::run(rest),
         ["broker", "kafka"] => broker::run(None),
         ["broker", "kafka", "--port", port] => {
             broker::parse_port(port).and_then(|port| broker::run(Some(port)))
         }
+        ["tools"] => tools::run(),
+        ["autobahn", groups @ ..] => autobahn::run(groups),
         ["check"] => check::run(),
         ["bench", "quick"] => bench::quick(),
-        [] | ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
-            print!("{HELP}");
-            Ok(ExitCode::SUCCESS)
-        }
         other => Err(format!("There is no command '{}'.\n\n{HELP}", other.join(" "))),
     };
     result.unwrap_or_else(|message| {

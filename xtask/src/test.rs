@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use crate::{debian, kafka::Kafka, run, supervised::Supervised};
+use crate::{debian, kafka::Kafka, run, supervised::Supervised, tools::Tools};
 
 /// The variable by which somebody brings a Kafka of their own.
 const OWN_KAFKA: &str = "SLUICE_TEST_KAFKA";
@@ -10,6 +10,7 @@ const OWN_KAFKA: &str = "SLUICE_TEST_KAFKA";
 /// Runs `cargo test` with these arguments, or all tests of the workspace.
 pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode, String> {
     debian::require(&[("curl", "curl")])?;
+    let tools = Tools::install()?;
     let kafka = Kafka::start(None)?;
     let own = std::env::var(OWN_KAFKA).ok().filter(|address| !address.is_empty());
     if let Some(address) = &own {
@@ -22,7 +23,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode, String> {
     let mut cargo = run::cargo();
     cargo.arg("test").args(arguments);
     let variables = kafka.variables().into_iter().filter(|(name, _)| own.is_none() || *name != OWN_KAFKA);
-    cargo.envs(variables);
+    cargo.envs(variables).envs(tools.variables());
 
     eprintln!("xtask: cargo test {}", arguments.join(" "));
     let started = Instant::now();

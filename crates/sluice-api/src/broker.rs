@@ -1,5 +1,6 @@
 //! The broker behind an event API: which kind, which topics, and the settings of each kind.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,7 +34,7 @@ pub enum BrokerConfig {
 }
 
 /// Settings of `log`: those of `kafka` without addresses and credentials.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogConfig {
     /// The topics to publish to and to read from.
@@ -48,7 +49,7 @@ pub struct LogConfig {
 }
 
 /// How topics are read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConsumerSettings {
     /// Whether receivers may read. Default true.
@@ -77,7 +78,7 @@ impl Default for ConsumerSettings {
 }
 
 /// Where a client that brings no position begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AutoOffsetReset {
     /// With what is published from now on.
@@ -90,7 +91,7 @@ pub enum AutoOffsetReset {
 }
 
 /// How the embedded log is published to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LogProducer {
     /// Whether receivers may publish. Default true.
@@ -109,12 +110,14 @@ impl Default for LogProducer {
 
 /// Settings of `mock`: messages numbered from 0, made for each client anew. What is published to it is
 /// acknowledged and forgotten.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MockConfig {
-    /// Milliseconds between two messages; required.
+    /// Milliseconds between two messages. Default 1000.
+    #[serde(default = "MockConfig::default_interval")]
     pub message_interval: u64,
-    /// The content of each message, followed by its number; required.
+    /// The content of each message, followed by its number. Default `mock message`.
+    #[serde(default = "MockConfig::default_content")]
     pub message_content: String,
     /// How many messages there are; without it there is no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,8 +130,30 @@ pub struct MockConfig {
     pub metadata: Vec<NameValue>,
 }
 
+impl Default for MockConfig {
+    fn default() -> Self {
+        Self {
+            message_interval: Self::default_interval(),
+            message_content: Self::default_content(),
+            message_count: None,
+            headers: Vec::new(),
+            metadata: Vec::new(),
+        }
+    }
+}
+
+impl MockConfig {
+    const fn default_interval() -> u64 {
+        1000
+    }
+
+    fn default_content() -> String {
+        "mock message".to_owned()
+    }
+}
+
 /// A name and its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NameValue {
     /// The name.

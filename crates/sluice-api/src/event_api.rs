@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Broker, Cors, Flow, Plan, Receiver, ResponseTemplate, Secret};
+use crate::{Broker, Cors, Flow, Plan, Receiver, ResponseTemplate, Secret, flow};
 
 /// The id of an event API: letters, digits, `-`, `_` and `.`, at most 64.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ApiId(pub String);
 
@@ -61,7 +62,7 @@ pub struct EventApi {
 }
 
 /// A named value of an API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Property {
     /// Its name, unique within the API.
@@ -78,7 +79,7 @@ fn first_version() -> String {
 }
 
 /// One path at which an API is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpPath {
     /// Only requests for this host, compared without case and port; all hosts when absent.
@@ -114,7 +115,7 @@ impl HttpPath {
 }
 
 /// Bounds that an API sets for itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limits {
     /// The largest request body taken, in bytes; larger ones get 413. From 1 to 64 MiB, default 1 MiB.
@@ -157,6 +158,12 @@ impl EventApi {
             let prefix = format!("receivers[{index}].configuration");
             let found = receiver.configuration.secrets_mut();
             secrets.extend(found.into_iter().map(|(path, secret)| (format!("{prefix}.{path}"), secret)));
+        }
+        secrets.extend(flow::secrets_mut("flows", &mut self.flows));
+        for (index, plan) in self.plans.iter_mut().enumerate() {
+            let found = plan.secrets_mut();
+            secrets
+                .extend(found.into_iter().map(|(path, secret)| (format!("plans[{index}].{path}"), secret)));
         }
         let properties = self.properties.iter_mut().enumerate();
         secrets.extend(

@@ -1,9 +1,9 @@
 //! Flows: which policies run on which messages, in which order.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::broker::yes;
+use crate::{Secret, Settings, broker::yes};
 
 /// Lists of policies, one for each hook, with the conditions under which they run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ fn root() -> String {
 }
 
 /// How a channel is compared with a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ChannelOperator {
     /// The path begins with it.
@@ -91,7 +91,7 @@ pub enum ChannelOperator {
 }
 
 /// A direction, named from the client's side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
     /// The client receives.
@@ -117,11 +117,32 @@ pub struct Step {
     pub policy: String,
     /// The policy's settings, as its schema says.
     #[serde(default)]
-    pub configuration: Value,
+    pub configuration: Settings,
     /// An expression, evaluated once for each connection; where it is not true, the step is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
     /// An expression; messages for which it is not true pass by this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_condition: Option<String>,
+}
+
+/// Every secret in the policies of flows, with its field path; `path` is where the flows stand.
+pub(crate) fn secrets_mut<'f>(path: &str, flows: &'f mut [Flow]) -> Vec<(String, &'f mut Secret)> {
+    let mut secrets = Vec::new();
+    for (index, flow) in flows.iter_mut().enumerate() {
+        let hooks = [
+            ("connect", &mut flow.connect),
+            ("respond", &mut flow.respond),
+            ("publish", &mut flow.publish),
+            ("deliver", &mut flow.deliver),
+        ];
+        for (hook, steps) in hooks {
+            for (step, Step { configuration, .. }) in steps.iter_mut().enumerate() {
+                let prefix = format!("{path}[{index}].{hook}[{step}].configuration");
+                let found = configuration.secrets_mut();
+                secrets.extend(found.map(|(path, secret)| (format!("{prefix}.{path}"), secret)));
+            }
+        }
+    }
+    secrets
 }

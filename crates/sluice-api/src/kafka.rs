@@ -1,11 +1,12 @@
 //! Settings of the `kafka` broker: addresses, topics, security.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{ConsumerSettings, Secret, broker::yes};
 
 /// Settings of `kafka`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaConfig {
     /// `host:port` of one or more brokers of the cluster, separated by commas; required.
@@ -25,7 +26,7 @@ pub struct KafkaConfig {
 }
 
 /// How Kafka is published to. Always idempotent, with `acks=all`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaProducer {
     /// Whether receivers may publish. Default true.
@@ -46,7 +47,7 @@ impl Default for KafkaProducer {
 }
 
 /// Compression of batches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// As they are.
@@ -62,7 +63,7 @@ pub enum Compression {
 }
 
 /// Encryption and credentials of the connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KafkaSecurity {
     /// Which of the two is used. Default `PLAINTEXT`.
@@ -77,7 +78,7 @@ pub struct KafkaSecurity {
 }
 
 /// The security protocol of a listener, as Kafka names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SecurityProtocol {
     /// Neither.
@@ -114,7 +115,7 @@ impl SecurityProtocol {
 }
 
 /// SASL credentials: a mechanism with either user name and password, or the JAAS line that Java clients use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sasl {
     /// How the credentials are proven.
@@ -131,7 +132,7 @@ pub struct Sasl {
 }
 
 /// SASL mechanisms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SaslMechanism {
     /// User name and password as they are.
     #[serde(rename = "PLAIN")]
@@ -156,7 +157,7 @@ impl SaslMechanism {
 }
 
 /// Certificates of a TLS connection.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Tls {
     /// Whom to trust.
@@ -168,7 +169,7 @@ pub struct Tls {
 }
 
 /// Certificates of the authorities that the broker's certificate may come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrustStore {
     /// `PEM`, or `NONE` for the system's certificates.
@@ -186,7 +187,7 @@ pub struct TrustStore {
 }
 
 /// The gateway's own certificate and key.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeyStore {
     /// `PEM` or `PKCS12`.
@@ -210,7 +211,7 @@ pub struct KeyStore {
 }
 
 /// The file format of a key or trust store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum StoreType {
     /// Not used.

@@ -15,6 +15,7 @@ mod problem;
 mod read;
 mod receiver;
 mod secret;
+mod settings;
 mod subscription;
 mod validate;
 mod webhook;
@@ -23,7 +24,11 @@ pub use answer::{Cors, ResponseTemplate};
 pub use broker::{
     AutoOffsetReset, Broker, BrokerConfig, ConsumerSettings, LogConfig, LogProducer, MockConfig, NameValue,
 };
-pub use callback::{Callback, CallbackHeader};
+pub use callback::{
+    Assertion, AssertionAlgorithm, AssertionClaim, AssertionKey, BasicCredentials, Callback, CallbackAuth,
+    CallbackHeader, CallbackKeyStore, CallbackRetry, CallbackSignature, CallbackTls, CallbackTrustStore,
+    Credentials, FixedToken, RetryOption, RetryStrategy, SecretPlace, TimeUnit,
+};
 pub use event_api::{ApiId, EventApi, HttpPath, Limits, Property};
 pub use flow::{Channel, ChannelOperator, Flow, HttpSelector, Operation, Step};
 pub use kafka::{
@@ -38,5 +43,7 @@ pub use receiver::{
     SseConfig, WebsocketConfig,
 };
 pub use secret::{MASK, Secret};
+pub use settings::{SECRET_NAMES, Settings};
 pub use subscription::{ApplicationId, Subscription, SubscriptionId};
+pub use validate::is_topic_name;
 pub use webhook::{CallbackHttp, CallbackProxy, ProxyType, WebhookConfig};

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Flow;
+use crate::{Flow, Secret, flow};
 
 /// The id of a plan: letters, digits, `-`, `_` and `.`, at most 64.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct PlanId(pub String);
 
@@ -45,6 +46,14 @@ pub struct Plan {
     pub flows: Vec<Flow>,
 }
 
+impl Plan {
+    /// Every secret of the plan with its field path, in a stable order; see
+    /// [`EventApi::secrets_mut`](crate::EventApi::secrets_mut).
+    pub fn secrets_mut(&mut self) -> Vec<(String, &mut Secret)> {
+        flow::secrets_mut("flows", &mut self.flows)
+    }
+}
+
 /// The credential that a plan asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
@@ -56,7 +65,7 @@ pub enum PlanSecurity {
 }
 
 /// Who agrees to a subscription that a consumer asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PlanValidation {
     /// Nobody needs to.
@@ -67,7 +76,7 @@ pub enum PlanValidation {
 }
 
 /// Where a plan is in its life: staging, published, deprecated, closed, in this order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PlanStatus {
     /// Being written; admits nobody.

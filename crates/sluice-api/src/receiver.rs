@@ -1,9 +1,10 @@
 //! Receivers: how web clients connect, and the settings of each kind.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Problem, Secret, WebhookConfig, broker::yes, from_value, problem::Carried};
+use crate::{BrokerConfig, Problem, Secret, WebhookConfig, broker::yes, from_value, problem::Carried};
 
 /// One way in or out for web clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,7 +21,7 @@ pub struct Receiver {
 }
 
 /// Where messages go that could not be delivered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLetter {
     /// The name of a broker of this API, or of its group. It must be able to publish.
@@ -28,7 +29,7 @@ pub struct DeadLetter {
 }
 
 /// Delivery promises, as both dialects name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Qos {
     /// What is sent while the client is connected, as fast as it goes.
@@ -70,7 +71,7 @@ pub enum ReceiverConfig {
 }
 
 /// Settings of `http-post`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpPostConfig {
     /// Whether request headers become message headers. Credentials and connection headers never do.
@@ -80,14 +81,16 @@ pub struct HttpPostConfig {
 }
 
 /// Settings of `http-get`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpGetConfig {
     /// The most messages in one answer. From 1 to 10,000, default 500.
     #[serde(default = "HttpGetConfig::default_count")]
+    #[schemars(range(min = 1, max = Self::MAX_COUNT))]
     pub messages_limit_count: u32,
     /// How long one answer collects messages, in milliseconds. From 1 to 60,000, default 5000.
     #[serde(default = "HttpGetConfig::default_duration")]
+    #[schemars(range(min = 1, max = Self::MAX_DURATION_MS))]
     pub messages_limit_duration_ms: u64,
     /// Whether the headers of each message are in the answer. Default false.
     #[serde(default)]
@@ -124,7 +127,7 @@ impl Default for HttpGetConfig {
 }
 
 /// Settings of `websocket`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebsocketConfig {
     /// Whether a client's messages are published. Default true.
@@ -150,10 +153,12 @@ pub struct WebsocketConfig {
     /// Milliseconds of silence after which a client is asked whether it is there. From 1000 to 3,600,000,
     /// default 30,000.
     #[serde(default = "WebsocketConfig::default_ping")]
+    #[schemars(range(min = 1000, max = 3_600_000))]
     pub ping_interval_ms: u64,
     /// Milliseconds without a sign of life after which a client is disconnected; longer than
     /// `pingIntervalMs`. Default 90,000.
     #[serde(default = "WebsocketConfig::default_idle")]
+    #[schemars(range(min = 1001, max = 86_400_000))]
     pub idle_timeout_ms: u64,
     /// The largest frame taken, in bytes; as large as a message may be when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,7 +192,7 @@ impl Default for WebsocketConfig {
 }
 
 /// One of the two directions of a connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Direction {
     /// Whether it is open. Default true.
@@ -202,7 +207,7 @@ impl Default for Direction {
 }
 
 /// What kind of frames messages are sent in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FrameFormat {
     /// Binary frames.
@@ -216,12 +221,13 @@ pub enum FrameFormat {
 }
 
 /// Settings of `sse`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SseConfig {
     /// Milliseconds without a message after which a comment is sent, so that proxies keep the connection.
     /// Default 5000, at least 2000.
     #[serde(default = "SseConfig::default_heartbeat")]
+    #[schemars(range(min = 2000, max = 3_600_000))]
     pub heartbeat_interval_in_ms: u64,
     /// Whether each message is followed by its metadata as comments. Default false.
     #[serde(default)]
@@ -306,6 +312,11 @@ impl ReceiverConfig {
     /// Whether its clients are called by the gateway, by subscription, instead of coming to a path.
     pub const fn calls_clients(&self) -> bool {
         matches!(self, Self::Webhook(_))
+    }
+
+    /// The promises that it can keep with a broker.
+    pub fn offered_qos(&self, broker: &BrokerConfig) -> &'static [Qos] {
+        crate::validate::offered(self, broker)
     }
 
     /// The settings as they are written, defaults filled in and secrets masked.

@@ -1,12 +1,13 @@
 //! Settings of the `webhook` receiver: what all its subscribers have in common. What each of them says for
 //! itself is a [`Callback`](crate::Callback).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Problem, Secret, broker::yes};
 
 /// Settings of `webhook`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebhookConfig {
     /// Times and connections of the calls.
@@ -25,26 +26,30 @@ pub struct WebhookConfig {
 }
 
 /// Times and connections of the calls of a webhook.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CallbackHttp {
     /// Milliseconds until a connection must stand. From 1 to 60,000, default 3000.
     #[serde(default = "CallbackHttp::default_connect")]
+    #[schemars(range(min = 1, max = 60_000))]
     pub connect_timeout: u64,
     /// Milliseconds until the answer must be there. From 1 to 300,000, default 10,000.
     #[serde(default = "CallbackHttp::default_read")]
+    #[schemars(range(min = 1, max = 300_000))]
     pub read_timeout: u64,
     /// Milliseconds that an unused connection is kept. Up to 3,600,000, default 60,000.
     #[serde(default = "CallbackHttp::default_idle")]
+    #[schemars(range(max = 3_600_000))]
     pub idle_timeout: u64,
     /// Calls under way at once for one subscription with qos `none`, from 1 to 20, default 5. With any other
     /// qos it is one, so that messages arrive in order.
     #[serde(default = "CallbackHttp::default_connections")]
+    #[schemars(range(min = 1, max = 20))]
     pub max_concurrent_connections: u32,
 }
 
 /// The proxy that calls go through.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CallbackProxy {
     /// Whether it is used. Default true.
@@ -71,7 +76,7 @@ pub struct CallbackProxy {
 }
 
 /// What a proxy speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ProxyType {
     /// HTTP, with CONNECT for https.

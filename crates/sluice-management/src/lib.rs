@@ -12,5 +12,8 @@ mod rest;
 
 pub use auth::{Auth, DEFAULT_PASSWORD, Password, USER};
 pub use definition::read_definition;
-pub use registry::{Expected, FileDefinition, ManagedApi, Origin, Registry, RegistryError};
+pub use registry::{
+    Decision, Expected, FileDefinition, ManagedApi, NewApplication, NewSubscription, Origin, Registry,
+    RegistryError, Side, SubscriptionFilter, SubscriptionUpdate,
+};
 pub use rest::router;

@@ -1,14 +1,20 @@
-//! What survives a restart: event APIs with their plans, and applications.
+//! What survives a restart: event APIs with their plans, applications, and their subscriptions.
 //!
 //! [`Store`] keeps whole records and hands them back as they were; what they mean, and who may change them
 //! when, is judged elsewhere. No message passes through here. Today it is SQLite in the data directory; its
 //! interface speaks of records only, so that another database can stand behind it.
 
 mod error;
+mod positions;
 mod record;
 mod sqlite;
+mod subscription;
+mod subscriptions;
 mod vault;
 
 pub use error::StoreError;
-pub use record::{ApiRecord, ApplicationId, ApplicationRecord, Catalogue, PlanRecord, Timestamp};
+pub use positions::StoredPositions;
+pub use record::{ApiRecord, ApplicationRecord, Catalogue, PlanRecord, Timestamp};
+pub use sluice_api::ApplicationId;
 pub use sqlite::Store;
+pub use subscription::{ConsumerConfiguration, ConsumerStatus, SubscriptionRecord, SubscriptionStatus};

@@ -1,13 +1,10 @@
 //! The records that are kept.
 
-use std::{
-    fmt,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sluice_api::{ApiId, EventApi, Plan};
+use sluice_api::{ApiId, ApplicationId, EventApi, Plan};
 
 /// A moment: milliseconds since the beginning of 1970, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,17 +74,6 @@ pub struct PlanRecord {
     pub closed_at: Option<Timestamp>,
 }
 
-/// The id of an application.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ApplicationId(pub String);
-
-impl fmt::Display for ApplicationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// An application: who subscribes to plans.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApplicationRecord {
@@ -97,10 +83,14 @@ pub struct ApplicationRecord {
     pub name: String,
     /// For people.
     pub description: String,
+    /// The name under which it is known to an authorization server, for expressions.
+    pub client_id: Option<String>,
     /// What a contract keeps beside it.
     pub catalogue: Catalogue,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// When it was put away; it is in use when absent.
+    pub archived_at: Option<Timestamp>,
 }

@@ -8,26 +8,32 @@ use std::{
     fs::DirBuilder,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use sluice_api::{ApiId, EventApi, Secret};
+use sluice_api::{ApiId, ApplicationId, EventApi, PlanId, Secret};
 use sqlx::{
-    ConnectOptions, Connection, SqliteConnection,
+    AssertSqlSafe, ConnectOptions, Connection, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
 use tokio::sync::Mutex;
 
 use crate::{
-    ApiRecord, ApplicationId, ApplicationRecord, PlanRecord, StoreError, Timestamp,
+    ApiRecord, ApplicationRecord, PlanRecord, StoreError, Timestamp,
     vault::{Vault, io_error},
 };
 
-/// How the database grows from version to version: the nth entry leads from format n to n + 1 and sets
-/// `user_version` itself. Entries are never changed once released.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_resources.sql")];
+/// How the database grows from version to version: the nth entry leads from format n to n + 1. Entries are
+/// never changed once released.
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_resources.sql"),
+    include_str!("../migrations/0002_positions.sql"),
+    include_str!("../migrations/0003_subscriptions.sql"),
+    include_str!("../migrations/0004_plan_secrets.sql"),
+];
 
 /// Long enough for a predecessor on its way out, short enough to tell a second process at once.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,11 +42,16 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const DRAFT: &str = "draft";
 const DEPLOYED: &str = "deployed";
 
+/// A plan, as the table of secrets names it.
+fn of_plan(plan: &PlanId) -> String {
+    format!("plan/{plan}")
+}
+
 /// Keeps records in a data directory.
 pub struct Store {
     path: PathBuf,
-    connection: Mutex<SqliteConnection>,
-    vault: Vault,
+    pub(crate) connection: Arc<Mutex<SqliteConnection>>,
+    pub(crate) vault: Vault,
 }
 
 impl Store {
@@ -52,11 +63,12 @@ impl Store {
         let path = data_dir.join("sluice.db");
         let mut connection = connect(&path).await.map_err(|source| at(&path, "open it", source))?;
         migrate(&mut connection, &path).await?;
-        let sealed = sqlx::query_scalar("SELECT count(*) FROM secrets").fetch_one(&mut connection).await;
+        let query = "SELECT (SELECT count(*) FROM secrets) + (SELECT count(*) FROM subscription_secrets)";
+        let sealed = sqlx::query_scalar(query).fetch_one(&mut connection).await;
         let sealed: i64 = sealed.map_err(|source| at(&path, "count the secrets", source))?;
         // Last, so that of two processes only the one with the database makes a key.
         let vault = Vault::open(&data_dir.join("secret.key"), sealed)?;
-        Ok(Self { path, connection: Mutex::new(connection), vault })
+        Ok(Self { path, connection: Arc::new(Mutex::new(connection)), vault })
     }
 
     /// Every event API in the order of creation. A record that cannot be read is an error of its own and
@@ -83,19 +95,25 @@ impl Store {
         self.write_rows(rows).await.map_err(|source| self.failed("keep an event API", source))
     }
 
-    /// Forgets an event API with its plans and secrets. One that is not kept is none, and no error.
+    /// Forgets an event API with its plans, its secrets and all subscriptions to it. One that is not kept is
+    /// none, and no error.
     pub async fn delete_api(&self, id: &ApiId) -> Result<(), StoreError> {
-        let mut connection = self.connection.lock().await;
-        let query = sqlx::query("DELETE FROM apis WHERE id = ?").bind(&id.0);
-        let deleted = query.execute(&mut *connection).await;
-        deleted.map(drop).map_err(|source| self.failed("delete an event API", source))
+        let deleted = async {
+            let mut connection = self.connection.lock().await;
+            let mut change = connection.begin().await?;
+            for query in ["DELETE FROM apis WHERE id = ?", "DELETE FROM subscriptions WHERE api = ?"] {
+                sqlx::query(query).bind(&id.0).execute(&mut *change).await?;
+            }
+            change.commit().await
+        };
+        deleted.await.map_err(|source| self.failed("delete an event API", source))
     }
 
     /// Every application in the order of creation.
     pub async fn applications(&self) -> Result<Vec<ApplicationRecord>, StoreError> {
         let mut connection = self.connection.lock().await;
         let query = sqlx::query_as::<_, ApplicationRow>(
-            "SELECT id, name, description, catalogue, created_at, updated_at
+            "SELECT id, name, description, client_id, catalogue, created_at, updated_at, archived_at
              FROM applications ORDER BY created_at, id",
         );
         let rows = query.fetch_all(&mut *connection).await;
@@ -109,16 +127,18 @@ impl Store {
         let catalogue = json(&record.catalogue).map_err(unwritable)?;
         let mut connection = self.connection.lock().await;
         let query = sqlx::query(
-            "INSERT OR REPLACE INTO applications (id, name, description, catalogue, created_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO applications (id, name, description, client_id, catalogue, created_at,
+                                                  updated_at, archived_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         );
-        let query = query.bind(&record.id.0).bind(&record.name).bind(&record.description).bind(catalogue);
-        let query = query.bind(record.created_at.0).bind(record.updated_at.0);
+        let query = query.bind(&record.id.0).bind(&record.name).bind(&record.description);
+        let query = query.bind(&record.client_id).bind(catalogue).bind(record.created_at.0);
+        let query = query.bind(record.updated_at.0).bind(record.archived_at.map(|time| time.0));
         let saved = query.execute(&mut *connection).await;
         saved.map(drop).map_err(|source| self.failed("keep an application", source))
     }
 
-    fn failed(&self, doing: &'static str, source: sqlx::Error) -> StoreError {
+    pub(crate) fn failed(&self, doing: &'static str, source: sqlx::Error) -> StoreError {
         at(&self.path, doing, source)
     }
 
@@ -197,18 +217,26 @@ impl Store {
             ))
         });
         let plans = plans.collect::<Result<_, String>>()?;
-        let mut secrets = self.sealed(DRAFT, record.draft.clone())?;
+        let mut secrets = self.sealed(record.id(), DRAFT, record.draft.clone().secrets_mut())?;
         if let Some(deployed) = &record.deployed {
-            secrets.extend(self.sealed(DEPLOYED, deployed.clone())?);
+            secrets.extend(self.sealed(record.id(), DEPLOYED, deployed.clone().secrets_mut())?);
+        }
+        for PlanRecord { plan, .. } in &record.plans {
+            secrets.extend(self.sealed(record.id(), &of_plan(&plan.id), plan.clone().secrets_mut())?);
         }
         Ok((api, plans, secrets))
     }
 
-    fn sealed(&self, edition: &'static str, mut api: EventApi) -> Result<Vec<SecretRow>, String> {
-        let id = api.id.0.clone();
-        let secrets = api.secrets_mut().into_iter().map(|(path, secret)| {
-            let sealed = self.vault.seal(&place(&id, edition, &path), secret.expose())?;
-            Ok((id.clone(), edition.to_owned(), path, sealed))
+    /// Seals the secrets of one part of an API, its draft, what is deployed, or a plan.
+    fn sealed(
+        &self,
+        id: &ApiId,
+        edition: &str,
+        secrets: Vec<(String, &mut Secret)>,
+    ) -> Result<Vec<SecretRow>, String> {
+        let secrets = secrets.into_iter().map(|(path, secret)| {
+            let sealed = self.vault.seal(&place(&id.0, edition, &path), secret.expose())?;
+            Ok((id.0.clone(), edition.to_owned(), path, sealed))
         });
         secrets.collect()
     }
@@ -219,15 +247,23 @@ impl Store {
         plans: Vec<PlanRow>,
         secrets: &[SecretRow],
     ) -> Result<ApiRecord, String> {
-        let (_, draft, deployed, started, catalogue, created_at, updated_at, deployed_at) = api;
+        let (id, draft, deployed, started, catalogue, created_at, updated_at, deployed_at) = api;
         let definition = |text: &str, edition| {
-            let api: EventApi = from_json(text, edition)?;
-            self.with_secrets(api, edition, secrets)
+            let mut api: EventApi = from_json(text, edition)?;
+            let id = api.id.clone();
+            self.unseal(&id, edition, api.secrets_mut(), secrets)?;
+            Ok::<_, String>(api)
+        };
+        let plan = |row| {
+            let mut record = plan_record(row)?;
+            let edition = of_plan(&record.plan.id);
+            self.unseal(&ApiId(id.clone()), &edition, record.plan.secrets_mut(), secrets)?;
+            Ok::<_, String>(record)
         };
         Ok(ApiRecord {
             draft: definition(&draft, DRAFT)?,
             deployed: deployed.map(|text| definition(&text, DEPLOYED)).transpose()?,
-            plans: plans.into_iter().map(plan_record).collect::<Result<_, String>>()?,
+            plans: plans.into_iter().map(plan).collect::<Result<_, String>>()?,
             started,
             catalogue: from_json(&catalogue, "catalogue")?,
             created_at: Timestamp(created_at),
@@ -236,19 +272,24 @@ impl Store {
         })
     }
 
-    fn with_secrets(
+    /// Puts the secrets of one part of an API back into their places.
+    fn unseal(
         &self,
-        mut api: EventApi,
+        id: &ApiId,
         edition: &str,
-        secrets: &[SecretRow],
-    ) -> Result<EventApi, String> {
-        let id = api.id.0.clone();
-        for (path, secret) in api.secrets_mut() {
-            let kept = secrets.iter().find(|kept| kept.1 == edition && kept.2 == path);
-            let (_, _, _, sealed) = kept.ok_or_else(|| format!("The secret at {edition}.{path} is gone."))?;
-            *secret = Secret::new(self.vault.open_secret(&place(&id, edition, &path), sealed)?);
+        places: Vec<(String, &mut Secret)>,
+        kept: &[SecretRow],
+    ) -> Result<(), String> {
+        for (path, secret) in places {
+            let sealed = match kept.iter().find(|kept| kept.1 == edition && kept.2 == path) {
+                Some((_, _, _, sealed)) => sealed,
+                // Written by a version that did not know that it is a secret; sealed with the next change.
+                None if !secret.is_masked() => continue,
+                None => return Err(format!("The secret at {edition}.{path} is gone.")),
+            };
+            *secret = Secret::new(self.vault.open_secret(&place(&id.0, edition, &path), sealed)?);
         }
-        Ok(api)
+        Ok(())
     }
 }
 
@@ -258,8 +299,8 @@ type ApiRow = (String, String, Option<String>, bool, String, i64, i64, Option<i6
 type PlanRow = (String, i64, String, String, i64, i64, Option<i64>, Option<i64>);
 /// api, edition, path, sealed
 type SecretRow = (String, String, String, Vec<u8>);
-/// id, name, description, catalogue, created, updated
-type ApplicationRow = (String, String, String, String, i64, i64);
+/// id, name, description, client id, catalogue, created, updated, archived
+type ApplicationRow = (String, String, String, Option<String>, String, i64, i64, Option<i64>);
 
 async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     SqliteConnectOptions::new()
@@ -285,9 +326,11 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), S
         let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     };
-    for &step in steps {
+    for (&step, format) in steps.iter().zip(found + 1..) {
         let mut change = connection.begin().await.map_err(failed)?;
         sqlx::raw_sql(step).execute(&mut *change).await.map_err(failed)?;
+        let reached = AssertSqlSafe(format!("PRAGMA user_version = {format}"));
+        sqlx::raw_sql(reached).execute(&mut *change).await.map_err(failed)?;
         change.commit().await.map_err(failed)?;
     }
     Ok(())
@@ -306,7 +349,7 @@ fn place(id: &str, edition: &str, path: &str) -> String {
     format!("{id}/{edition}/{path}")
 }
 
-fn grouped<T>(rows: Vec<T>, key: impl Fn(&T) -> String) -> HashMap<String, Vec<T>> {
+pub(crate) fn grouped<T>(rows: Vec<T>, key: impl Fn(&T) -> String) -> HashMap<String, Vec<T>> {
     let mut groups: HashMap<String, Vec<T>> = HashMap::new();
     for row in rows {
         groups.entry(key(&row)).or_default().push(row);
@@ -314,11 +357,11 @@ fn grouped<T>(rows: Vec<T>, key: impl Fn(&T) -> String) -> HashMap<String, Vec<T
     groups
 }
 
-fn json(value: &impl Serialize) -> Result<String, String> {
+pub(crate) fn json(value: &impl Serialize) -> Result<String, String> {
     serde_json::to_string(value).map_err(|error| error.to_string())
 }
 
-fn from_json<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, String> {
+pub(crate) fn from_json<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| format!("{what}: {error}."))?;
     sluice_api::from_value(value).map_err(|problem| problem.within(what).to_string())
 }
@@ -336,9 +379,17 @@ fn plan_record(row: PlanRow) -> Result<PlanRecord, String> {
 }
 
 fn application_record(row: ApplicationRow) -> Result<ApplicationRecord, StoreError> {
-    let (id, name, description, catalogue, created_at, updated_at) = row;
+    let (id, name, description, client_id, catalogue, created_at, updated_at, archived_at) = row;
     let catalogue = from_json(&catalogue, "catalogue");
     let catalogue = catalogue.map_err(|reason| StoreError::Record { id: id.clone(), reason })?;
-    let (created_at, updated_at) = (Timestamp(created_at), Timestamp(updated_at));
-    Ok(ApplicationRecord { id: ApplicationId(id), name, description, catalogue, created_at, updated_at })
+    Ok(ApplicationRecord {
+        id: ApplicationId(id),
+        name,
+        description,
+        client_id,
+        catalogue,
+        created_at: Timestamp(created_at),
+        updated_at: Timestamp(updated_at),
+        archived_at: archived_at.map(Timestamp),
+    })
 }

@@ -5,9 +5,10 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::json;
-use sluice_api::{EventApi, MASK};
+use sluice_api::{ApiId, EventApi, MASK, PlanId, SubscriptionId};
 use sluice_store::{
-    ApiRecord, ApplicationId, ApplicationRecord, Catalogue, PlanRecord, Store, StoreError, Timestamp,
+    ApiRecord, ApplicationId, ApplicationRecord, Catalogue, ConsumerStatus, PlanRecord, Store, StoreError,
+    SubscriptionRecord, SubscriptionStatus, Timestamp,
 };
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 
@@ -89,9 +90,11 @@ async fn records_survive_a_restart_as_they_were() {
             id: ApplicationId("app".to_owned()),
             name: "App".to_owned(),
             description: "An application".to_owned(),
+            client_id: Some("client".to_owned()),
             catalogue: catalogue("settings"),
             created_at: Timestamp(1),
             updated_at: Timestamp(2),
+            archived_at: Some(Timestamp(3)),
         },
     );
     {
@@ -125,6 +128,7 @@ async fn no_secret_is_readable_in_the_data_directory() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     store.save_api(&record("orders")).await.unwrap();
+    store.save_subscriptions([&subscription("one", "orders")]).await.unwrap();
     let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
     let mut masked = false;
     for entry in fs::read_dir(directory.path()).unwrap() {
@@ -133,6 +137,73 @@ async fn no_secret_is_readable_in_the_data_directory() {
         masked |= holds(&bytes, MASK);
     }
     assert!(masked, "the definition itself is there");
+}
+
+fn subscription(id: &str, api: &str) -> SubscriptionRecord {
+    let consumer = json!({
+        "connector": "webhook", "channel": null,
+        "callback": {"callbackUrl": "https://a.example/", "headers": [{"name": "X-Key", "value": PASSWORD}]}
+    });
+    SubscriptionRecord {
+        id: SubscriptionId(id.to_owned()),
+        api: ApiId(api.to_owned()),
+        plan: PlanId("push".to_owned()),
+        application: ApplicationId("app".to_owned()),
+        consumer: sluice_api::from_value(consumer).unwrap(),
+        metadata: [("feature".to_owned(), "demo".to_owned())].into(),
+        status: SubscriptionStatus::Paused,
+        consumer_status: ConsumerStatus::Failure,
+        failure_cause: Some("410 Gone".to_owned()),
+        consumer_message: Some("please".to_owned()),
+        publisher_message: None,
+        subscribed_by: "admin".to_owned(),
+        processed_by: Some("admin".to_owned()),
+        processed_at: Some(Timestamp(2)),
+        created_at: Timestamp(1),
+        updated_at: Timestamp(3),
+        starting_at: Some(Timestamp(2)),
+        ending_at: None,
+        closed_at: None,
+        paused_at: Some(Timestamp(3)),
+        consumer_paused_at: None,
+    }
+}
+
+#[tokio::test]
+async fn subscriptions_survive_a_restart_and_go_with_their_api() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (subscription("one", "orders"), subscription("two", "others"));
+    {
+        let store = open(directory.path()).await;
+        store.save_subscriptions([&one, &two]).await.unwrap();
+        store.save_subscriptions([&one]).await.unwrap();
+        // Keeping an API anew is not the end of it.
+        store.save_api(&record("orders")).await.unwrap();
+        store.save_api(&record("orders")).await.unwrap();
+    }
+    let store = open(directory.path()).await;
+    let mut kept: Vec<_> = store.subscriptions().await.unwrap().into_iter().map(|it| it.1.unwrap()).collect();
+    kept.sort_by_key(|record| record.id.clone());
+    assert_eq!(kept, [one, two.clone()]);
+    store.delete_api(&ApiId("orders".to_owned())).await.unwrap();
+    let left = store.subscriptions().await.unwrap();
+    assert_eq!(left.into_iter().map(|it| it.1.unwrap()).collect::<Vec<_>>(), [two]);
+}
+
+#[tokio::test]
+async fn one_unreadable_subscription_hides_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let store = open(directory.path()).await;
+        store.save_subscriptions([&subscription("good", "a"), &subscription("bad", "a")]).await.unwrap();
+    }
+    let moved = "UPDATE subscription_secrets SET sealed = (SELECT sealed FROM subscription_secrets
+                 WHERE subscription = 'good') WHERE subscription = 'bad'";
+    tamper(directory.path(), moved).await;
+    let store = open(directory.path()).await;
+    for (id, read) in store.subscriptions().await.unwrap() {
+        assert_eq!(read.is_ok(), id.0 == "good");
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Run(Options),
     /// Read a password from standard input and print the hash that SLUICE_ADMIN_PASSWORD accepts.
     HashPassword,
+    /// Receive webhooks: print each request, answer as told, check signatures.
+    WebhookListener(crate::webhook_listener::Options),
 }
 
 /// The one setting without a flag, since others on the machine can read flags.

@@ -1,16 +1,20 @@
 //! The settings of the process, put together from flags, variables, the config file and defaults.
 
-use std::{env::VarError, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{env::VarError, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 use sluice_api::{Format, Problem, from_value, parse_document};
 use sluice_broker::LogOptions;
 use sluice_broker_kafka::KafkaOptions;
+use sluice_expression::Environment;
 use sluice_gateway::{GatewayOptions, ListenOptions};
 use sluice_management::{DEFAULT_PASSWORD, Password};
 use sluice_stream::HubOptions;
 
-use crate::cli::{LogFormat, Options};
+use crate::{
+    cli::{LogFormat, Options},
+    environment::Dictionaries,
+};
 
 /// Everything that can be set, with every value decided.
 #[derive(Debug)]
@@ -25,6 +29,10 @@ pub(crate) struct Config {
     pub(crate) admin_password: Password,
     pub(crate) limits: Limits,
     pub(crate) embedded_log: EmbeddedLog,
+    /// What expressions find under `#dictionaries`.
+    pub(crate) dictionaries: Dictionaries,
+    /// Where the files are that expressions find under `#secrets`.
+    pub(crate) secrets_dir: Option<PathBuf>,
 }
 
 /// The config file. Keys are those of the flags in camel case, and sections for what has no flag.
@@ -41,6 +49,8 @@ struct File {
     admin_password: Option<String>,
     limits: Limits,
     embedded_log: EmbeddedLog,
+    dictionaries: Dictionaries,
+    secrets_dir: Option<PathBuf>,
 }
 
 /// Bounds of the process. Those of an API (its largest body) stand in its definition.
@@ -65,12 +75,17 @@ pub(crate) struct Limits {
     pub(crate) publish_timeout_ms: u64,
     /// Milliseconds that a new stream waits for the broker before it is answered 503.
     pub(crate) open_timeout_ms: u64,
+    /// Milliseconds that the policies which meet a client may take before it is answered 504.
+    pub(crate) request_timeout_ms: u64,
     /// Milliseconds that a stop waits for what is in flight.
     pub(crate) drain_timeout_ms: u64,
     /// Messages kept in memory for each topic set that is listened to, for clients that are behind.
     pub(crate) ring_messages: usize,
     /// Bytes kept in memory for each topic set that is listened to.
     pub(crate) ring_bytes: usize,
+    /// Broker consumers that single clients may hold at the same time to read older messages; further
+    /// clients wait their turn.
+    pub(crate) catch_up_readers: usize,
     /// Milliseconds that a topic set is still read after its last client has gone.
     pub(crate) linger_ms: u64,
 }
@@ -89,9 +104,11 @@ impl Default for Limits {
             body_bytes: gateway.body_bytes,
             publish_timeout_ms: milliseconds(KafkaOptions::default().publish_timeout),
             open_timeout_ms: milliseconds(hub.open_timeout),
+            request_timeout_ms: milliseconds(gateway.request_timeout),
             drain_timeout_ms: milliseconds(gateway.drain_timeout),
             ring_messages: hub.ring_messages,
             ring_bytes: hub.ring_bytes,
+            catch_up_readers: hub.catch_up_readers,
             linger_ms: milliseconds(hub.linger),
         }
     }
@@ -156,6 +173,8 @@ impl Config {
             admin_password: password,
             limits: file.limits,
             embedded_log: file.embedded_log,
+            dictionaries: file.dictionaries,
+            secrets_dir: file.secrets_dir,
         };
         let faults = config.faults();
         if faults.is_empty() { Ok(config) } else { Err(faults) }
@@ -184,9 +203,11 @@ impl Config {
             ("limits.bodyBytes", limits.body_bytes as u64, 1 << 20, tebibyte),
             ("limits.publishTimeoutMs", limits.publish_timeout_ms, 1, day),
             ("limits.openTimeoutMs", limits.open_timeout_ms, 1, day),
+            ("limits.requestTimeoutMs", limits.request_timeout_ms, 1, day),
             ("limits.drainTimeoutMs", limits.drain_timeout_ms, 0, day),
             ("limits.ringMessages", limits.ring_messages as u64, 1, 1 << 32),
             ("limits.ringBytes", limits.ring_bytes as u64, 1024, tebibyte),
+            ("limits.catchUpReaders", limits.catch_up_readers as u64, 1, 10_000),
             ("limits.lingerMs", limits.linger_ms, 0, day),
             ("embeddedLog.retentionHours", log.retention_hours, 1, 1_000_000),
             ("embeddedLog.retentionBytes", log.retention_bytes, 1 << 20, 1 << 60),
@@ -205,18 +226,21 @@ impl Config {
         faults
     }
 
-    pub(crate) fn gateway_options(&self) -> GatewayOptions {
+    pub(crate) fn gateway_options(&self, environment: Environment) -> GatewayOptions {
         let limits = &self.limits;
         GatewayOptions {
             hub: HubOptions {
                 ring_messages: limits.ring_messages,
                 ring_bytes: limits.ring_bytes,
+                catch_up_readers: limits.catch_up_readers,
                 linger: Duration::from_millis(limits.linger_ms),
                 open_timeout: Duration::from_millis(limits.open_timeout_ms),
             },
             body_bytes: limits.body_bytes,
             body_timeout: Duration::from_millis(limits.body_timeout_ms),
+            request_timeout: Duration::from_millis(limits.request_timeout_ms),
             drain_timeout: self.drain_timeout(),
+            environment: Arc::new(environment),
         }
     }
 

@@ -6,9 +6,10 @@ use sluice_api::{EventApi, Format, parse_document};
 use sluice_management::read_definition;
 
 /// The example event APIs, which are also there to be copied from `examples/dev`.
-const EXAMPLES: [(&str, &str); 4] = [
+const EXAMPLES: [(&str, &str); 5] = [
     ("examples/dev/data-ingestion.yaml", include_str!("../../../examples/dev/data-ingestion.yaml")),
     ("examples/dev/sse.yaml", include_str!("../../../examples/dev/sse.yaml")),
+    ("examples/dev/ws.yaml", include_str!("../../../examples/dev/ws.yaml")),
     ("examples/dev/filtered.yaml", include_str!("../../../examples/dev/filtered.yaml")),
     ("examples/dev/ticks.yaml", include_str!("../../../examples/dev/ticks.yaml")),
 ];
@@ -34,6 +35,7 @@ pub(crate) fn welcome(
     took: Duration,
 ) -> String {
     let base = url(gateway);
+    let socket = base.replacen("http", "ws", 1);
     let password = if default_password { "admin" } else { "as set" };
     format!(
         "\
@@ -48,6 +50,9 @@ Publish a message:
 
 See what was published, and in another terminal what is published meanwhile:
   curl -N -H \"Accept:text/event-stream\" {base}/demo/sse
+
+Talk on a WebSocket; what one terminal types the others see, and the stream above too:
+  websocat {socket}/demo/ws
 
 More to try:
   curl -N -H \"Accept:text/event-stream\" {base}/demo/ticks      a message each second, from nowhere

@@ -8,9 +8,11 @@ mod brokers;
 mod cli;
 mod config;
 mod dev;
+mod environment;
 mod logging;
 mod ready_file;
 mod server;
+mod webhook_listener;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Command::Dev(options) => (server::Mode::Dev, options),
         Command::Run(options) => (server::Mode::Run, options),
         Command::HashPassword => return hash_password(),
+        Command::WebhookListener(options) => return run(webhook_listener::run(options)),
     };
     let config = match Config::load(options) {
         Ok(config) => config,
@@ -41,11 +44,16 @@ fn main() -> ExitCode {
     if let Err(fault) = logging::start(mode, &config) {
         return refuse(&fault);
     }
+    run(server::run(mode, config))
+}
+
+/// Runs a command to its end.
+fn run(command: impl Future<Output = Result<(), String>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&format!("The threads could not be started: {error}.")),
     };
-    let ended = runtime.block_on(server::run(mode, config));
+    let ended = runtime.block_on(command);
     // Whatever still waits for a broker on a thread of its own must not hold up the end.
     runtime.shutdown_timeout(LAST_WAIT);
     match ended {

@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,7 +23,7 @@ use tokio::{
 use tower::ServiceExt;
 use tracing::{info, warn};
 
-use crate::{api_files::ApiFiles, brokers::Brokers, config::Config, dev, ready_file::ReadyFile};
+use crate::{api_files::ApiFiles, brokers::Brokers, config::Config, dev, environment, ready_file::ReadyFile};
 
 /// How the process was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +74,11 @@ impl Server {
             bind(&config.management_listen, "--management-listen").await?;
         let lock = lock_data_dir(&config.data_dir)?;
 
-        let gateway = Gateway::new(config.gateway_options(), Box::new(Brokers::new(config)));
+        let environment = environment::load(config.dictionaries.clone(), config.secrets_dir.as_deref())?;
         let store = Store::open(&config.data_dir).await.map_err(|error| error.to_string())?;
+        let positions = Arc::new(store.positions());
+        let gateway =
+            Gateway::new(config.gateway_options(environment), Box::new(Brokers::new(config)), positions);
         let registry = Registry::open(store, gateway.clone()).await.map_err(|error| error.to_string())?;
         let built_in = if mode == Mode::Dev { dev::examples()? } else { Vec::new() };
         let files = ApiFiles::new(config.api.clone(), built_in)?;
@@ -83,9 +87,9 @@ impl Server {
         let traffic = Listeners::new(config.listen_options(max_connections));
         for socket in gateway_sockets {
             let gateway = gateway.clone();
-            traffic.serve(socket, move |request, client| {
+            traffic.serve(socket, move |request, ends| {
                 let gateway = gateway.clone();
-                async move { gateway.serve(request, client).await }
+                async move { gateway.serve(request, ends).await }
             });
         }
         let administration = Listeners::new(config.listen_options(config.limits.max_management_connections));
@@ -115,6 +119,12 @@ impl Server {
     fn announce(&self, mode: Mode, config: &Config, took: Duration) {
         let (gateway, management) = (&self.gateway_addresses, &self.management_addresses);
         info!(?gateway, ?management, took_ms = took.as_millis(), "Ready.");
+        if std::env::var_os("gravitee_api_jupiterMode_enabled").is_some() {
+            info!(
+                "gravitee_api_jupiterMode_enabled is set; message APIs are always served here, so it changes \
+                 nothing."
+            );
+        }
         if mode == Mode::Dev {
             let default_password = config.admin_password.is_default();
             let welcome = dev::welcome(gateway, management, &config.data_dir, default_password, took);
@@ -213,7 +223,7 @@ fn lock_data_dir(path: &Path) -> Result<fs::File, String> {
 }
 
 /// The signals that ask for an end.
-struct Signals {
+pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
     /// The terminal was closed.
@@ -221,7 +231,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let listen = |kind| signal(kind).map_err(|error| format!("Signals cannot be received: {error}."));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
@@ -230,7 +240,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -72,6 +72,15 @@ fn check_settings(path: &str, broker: &Broker, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Whether a broker can have a topic of this name: 1 to 240 letters, digits, `.`, `_` or `-`, other than `.` and
+/// `..`.
+pub fn is_topic_name(topic: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=MAX_TOPIC_LENGTH).contains(&topic.len())
+        && !matches!(topic, "." | "..")
+        && topic.bytes().all(allowed)
+}
+
 fn check_topics(path: &str, side: &str, topics: Option<Vec<&str>>, problems: &mut Vec<Problem>) {
     let Some(topics) = topics else {
         let message = format!("A receiver of this API needs the {side}, but it is switched off.");
@@ -84,13 +93,7 @@ fn check_topics(path: &str, side: &str, topics: Option<Vec<&str>>, problems: &mu
     }
     let mut seen = HashSet::new();
     for topic in topics {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if topic.is_empty()
-            || topic.len() > MAX_TOPIC_LENGTH
-            || matches!(topic, "." | "..")
-            || !topic.bytes().all(allowed)
-            || !seen.insert(topic)
-        {
+        if !is_topic_name(topic) || !seen.insert(topic) {
             let message = format!(
                 "The topic '{topic}' is no topic name (1 to {MAX_TOPIC_LENGTH} letters, digits, '.', '_' or '-') \
                  or stands there twice."

@@ -2,9 +2,14 @@
 
 mod answers;
 mod brokers;
+mod callback;
 mod receivers;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use receivers::offered;
+
+pub use brokers::is_topic_name;
 
 use crate::{EventApi, HttpPath, Limits, Problem};
 

@@ -1,4 +1,4 @@
-//! Calls on APIs and their plans.
+//! Calls on APIs.
 
 use axum::{
     Json,
@@ -8,18 +8,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
-use sluice_api::{ApiId, PlanId, PlanStatus, Problem, from_value};
+use sluice_api::{ApiId, Problem, from_value};
 
 use super::{
     ErrorAnswer,
     catalogue::to_keep,
     entity::{Answer, ApiEntity},
-    plans::{PlanEntity, ReadPlan, read_plan},
+    fields::Fields,
+    plans::ReadPlan,
     read::{ReadApi, Reading, read_api, unsupported},
     request::{address, created, expected, json, parameter, versioned},
-    word,
 };
-use crate::{ManagedApi, Registry};
+use crate::{ManagedApi, Registry, RegistryError};
 
 type Answered = Result<Response, ErrorAnswer>;
 
@@ -35,7 +35,8 @@ pub(super) async fn create(State(registry): State<Registry>, headers: HeaderMap,
     }
     // The contract gives every API an id of its own.
     api.id = ApiId::default();
-    let api = registry.create(api, to_keep(&catalogue)).await?;
+    let fields = Fields::of(&api);
+    let api = registry.create(api, to_keep(&catalogue)).await.map_err(|error| fields.rename(error))?;
     let address = address(&headers, &format!("v4/apis/{}", api.record.id()));
     Ok(created(&address, Json(ApiEntity::of(&api, Answer::Created))))
 }
@@ -66,12 +67,20 @@ pub(super) async fn update(
     let ReadApi { api, catalogue, plans } = read_api(json(&body)?, Reading::Update)?;
     refuse_other_id(&api.id.0, &id.0)?;
     refuse_plan_changes(&former, &plans)?;
-    let api = registry.update(&id, expected(&headers), api, to_keep(&catalogue)).await?;
+    let fields = Fields::of(&api);
+    let api = registry.update(&id, expected(&headers), api, to_keep(&catalogue)).await;
+    let api = api.map_err(|error| fields.rename(error))?;
     Ok(shown(&api, &headers))
 }
 
+/// An error in the fields of the API as it is now.
+pub(super) fn told(registry: &Registry, id: &ApiId) -> impl Fn(RegistryError) -> RegistryError {
+    let fields = registry.get(id).map(|api| Fields::of(&api.record.draft)).unwrap_or_default();
+    move |error| fields.rename(error)
+}
+
 /// A body may leave its id out, but not name another.
-fn refuse_other_id(body: &str, address: &str) -> Result<(), ErrorAnswer> {
+pub(super) fn refuse_other_id(body: &str, address: &str) -> Result<(), ErrorAnswer> {
     if body.is_empty() || body == address {
         return Ok(());
     }
@@ -82,7 +91,7 @@ fn refuse_other_id(body: &str, address: &str) -> Result<(), ErrorAnswer> {
 /// A client may send back the plans that it was shown; changing them has a call of its own.
 fn refuse_plan_changes(api: &ManagedApi, plans: &[ReadPlan]) -> Result<(), ErrorAnswer> {
     for (index, plan) in plans.iter().enumerate() {
-        if api.plan(&plan.plan.id).ok().map(ReadPlan::from).as_ref() != Some(plan) {
+        if !api.plan(&plan.plan.id).is_ok_and(|record| plan.shows(record)) {
             let what = "A new or changed plan in the body of an API (use the API's plans)";
             return Err(vec![unsupported(format!("plans[{index}]"), what)].into());
         }
@@ -98,8 +107,8 @@ pub(super) async fn act(
 ) -> Answered {
     let action = parameter(&uri, "action");
     let api = match action.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["start"] => registry.start(&id, expected(&headers)).await?,
-        ["stop"] => registry.stop(&id, expected(&headers)).await?,
+        ["start"] => registry.start(&id, expected(&headers)).await.map_err(told(&registry, &id))?,
+        ["stop"] => registry.stop(&id, expected(&headers)).await.map_err(told(&registry, &id))?,
         _ => {
             let message = "Say what to do: ?action=START or ?action=STOP.";
             return Err(vec![Problem::new("action", "action.invalid", message)].into());
@@ -129,7 +138,7 @@ pub(super) async fn deploy(
         }
         tracing::info!(api = %id, label, "A deployment was asked for.");
     }
-    let api = registry.deploy(&id, expected(&headers)).await?;
+    let api = registry.deploy(&id, expected(&headers)).await.map_err(told(&registry, &id))?;
     Ok(versioned(api.record.updated_at, Json(ApiEntity::of(&api, Answer::Deployed))))
 }
 
@@ -148,75 +157,6 @@ pub(super) async fn delete(
 pub(super) async fn image(State(registry): State<Registry>, Path(id): Path<ApiId>) -> Answered {
     registry.get(&id)?;
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-pub(super) async fn create_plan(
-    State(registry): State<Registry>,
-    Path(id): Path<ApiId>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answered {
-    let ReadPlan { mut plan, catalogue } = read_plan(json(&body)?, PlanStatus::Staging, None)?;
-    if !matches!(plan.status, PlanStatus::Staging | PlanStatus::Published) {
-        let message = "A new plan is staging or published.";
-        return Err(vec![Problem::new("status", "plan.status.invalid", message)].into());
-    }
-    plan.id = PlanId::default();
-    let plan = registry.create_plan(&id, plan, to_keep(&catalogue)).await?;
-    let address = address(&headers, &format!("v4/apis/{id}/plans/{}", plan.plan.id));
-    Ok(created(&address, Json(PlanEntity::of(&id, &plan))))
-}
-
-pub(super) async fn list_plans(
-    State(registry): State<Registry>,
-    Path(id): Path<ApiId>,
-    uri: Uri,
-) -> Answered {
-    let (mut statuses, securities) = (parameter(&uri, "status"), parameter(&uri, "security"));
-    if statuses.is_empty() {
-        statuses.push("published".to_owned());
-    }
-    let api = registry.get(&id)?;
-    let asked = |given: &[String], value: serde_json::Result<serde_json::Value>| {
-        let name = value.ok().and_then(|value| value.as_str().map(word));
-        given.is_empty() || name.is_some_and(|name| given.contains(&name))
-    };
-    let plans = api.record.plans.iter().filter(|record| {
-        let security = serde_json::to_value(&record.plan.security).map(|mut it| it["type"].take());
-        asked(&statuses, serde_json::to_value(record.plan.status)) && asked(&securities, security)
-    });
-    Ok(Json(plans.map(|plan| PlanEntity::of(&id, plan)).collect::<Vec<_>>()).into_response())
-}
-
-type PlanPath = Path<(ApiId, PlanId)>;
-
-pub(super) async fn get_plan(State(registry): State<Registry>, Path((api, plan)): PlanPath) -> Answered {
-    let api = registry.get(&api)?;
-    Ok(Json(PlanEntity::of(api.record.id(), api.plan(&plan)?)).into_response())
-}
-
-pub(super) async fn update_plan(
-    State(registry): State<Registry>,
-    Path((api, id)): PlanPath,
-    body: Bytes,
-) -> Answered {
-    let owner = registry.get(&api)?;
-    let former = &owner.plan(&id)?.plan;
-    let ReadPlan { mut plan, catalogue } = read_plan(json(&body)?, former.status, Some(&former.security))?;
-    refuse_other_id(&plan.id.0, &id.0)?;
-    plan.id = id;
-    let plan = registry.update_plan(&api, plan, to_keep(&catalogue)).await?;
-    Ok(Json(PlanEntity::of(&api, &plan)).into_response())
-}
-
-pub(super) async fn publish_plan(State(registry): State<Registry>, Path((api, plan)): PlanPath) -> Answered {
-    let plan = registry.publish_plan(&api, &plan).await?;
-    Ok(Json(PlanEntity::of(&api, &plan)).into_response())
-}
-
-pub(super) async fn close_plan(State(registry): State<Registry>, Path((api, plan)): PlanPath) -> Answered {
-    let plan = registry.close_plan(&api, &plan).await?;
-    Ok(Json(PlanEntity::of(&api, &plan)).into_response())
 }
 
 fn shown(api: &ManagedApi, headers: &HeaderMap) -> Response {

@@ -1,26 +1,26 @@
-//! Calls on applications.
+//! Calls on applications. One that is deleted is archived, and can be restored.
 
 use axum::{
     Json,
     body::Bytes,
     extract::{Path, State},
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use sluice_api::{Problem, from_value};
-use sluice_store::{ApplicationId, ApplicationRecord, Timestamp};
+use sluice_api::{ApplicationId, Problem, from_value};
+use sluice_store::{ApplicationRecord, Timestamp};
 
 use super::{
     ErrorAnswer,
     catalogue::{ApiKeyMode, ApplicationCatalogue, kept, to_keep},
     entity::Owner,
     read::unsupported,
-    request::{self, address, created},
+    request::{self, address, created, parameter, texts},
     word,
 };
-use crate::Registry;
+use crate::{NewApplication, Registry};
 
 type Answered = Result<Response, ErrorAnswer>;
 
@@ -42,7 +42,7 @@ struct Written {
 
 /// An application as it is answered.
 #[derive(Serialize)]
-struct ApplicationEntity<'a> {
+pub(super) struct ApplicationEntity<'a> {
     id: &'a ApplicationId,
     name: &'a str,
     description: &'a str,
@@ -58,12 +58,12 @@ struct ApplicationEntity<'a> {
 }
 
 impl<'a> ApplicationEntity<'a> {
-    fn of(record: &'a ApplicationRecord) -> Self {
+    pub(super) fn of(record: &'a ApplicationRecord) -> Self {
         Self {
             id: &record.id,
             name: &record.name,
             description: &record.description,
-            status: "ACTIVE",
+            status: status(record),
             kind: "SIMPLE",
             created_at: record.created_at,
             updated_at: record.updated_at,
@@ -74,23 +74,66 @@ impl<'a> ApplicationEntity<'a> {
     }
 }
 
+fn status(record: &ApplicationRecord) -> &'static str {
+    if record.archived_at.is_some() { "ARCHIVED" } else { "ACTIVE" }
+}
+
 pub(super) async fn create(State(registry): State<Registry>, headers: HeaderMap, body: Bytes) -> Answered {
-    let (name, description, catalogue) = read(request::json(&body)?)?;
-    let application = registry.create_application(name, description, to_keep(&catalogue)).await?;
+    let application = registry.create_application(read(request::json(&body)?)?).await?;
     let address = address(&headers, &format!("applications/{}", application.id));
     Ok(created(&address, Json(ApplicationEntity::of(&application))))
 }
 
-pub(super) async fn list(State(registry): State<Registry>) -> Response {
-    let applications = registry.applications();
-    Json(applications.iter().map(|it| ApplicationEntity::of(it)).collect::<Vec<_>>()).into_response()
+/// Those in use, unless other ones are asked for.
+pub(super) async fn list(State(registry): State<Registry>, uri: Uri) -> Answered {
+    let mut statuses = parameter(&uri, "status");
+    if statuses.is_empty() {
+        statuses.push("active".to_owned());
+    }
+    if let Some(other) = statuses.iter().find(|status| !matches!(&***status, "active" | "archived")) {
+        let message = format!("'{other}' is neither of ACTIVE, ARCHIVED.");
+        return Err(vec![Problem::new("status", "application.status.invalid", message)].into());
+    }
+    let (ids, groups) = (texts(&uri, "ids"), texts(&uri, "group"));
+    let query = texts(&uri, "query").join(",").to_lowercase();
+    let mut applications = registry.applications();
+    applications.retain(|it| {
+        let in_groups = || {
+            let catalogue: ApplicationCatalogue = kept(&it.catalogue);
+            catalogue.groups.iter().any(|group| groups.contains(group))
+        };
+        statuses.contains(&word(status(it)))
+            && (ids.is_empty() || ids.contains(&it.id.0))
+            && (groups.is_empty() || in_groups())
+            && it.name.to_lowercase().contains(&query)
+    });
+    Ok(Json(applications.iter().map(|it| ApplicationEntity::of(it)).collect::<Vec<_>>()).into_response())
 }
 
 pub(super) async fn get(State(registry): State<Registry>, Path(id): Path<ApplicationId>) -> Answered {
     Ok(Json(ApplicationEntity::of(&*registry.application(&id)?)).into_response())
 }
 
-fn read(document: Value) -> Result<(String, String, ApplicationCatalogue), Vec<Problem>> {
+pub(super) async fn update(
+    State(registry): State<Registry>,
+    Path(id): Path<ApplicationId>,
+    body: Bytes,
+) -> Answered {
+    let application = registry.update_application(&id, read(request::json(&body)?)?).await?;
+    Ok(Json(ApplicationEntity::of(&application)).into_response())
+}
+
+pub(super) async fn archive(State(registry): State<Registry>, Path(id): Path<ApplicationId>) -> Answered {
+    registry.archive_application(&id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(super) async fn restore(State(registry): State<Registry>, Path(id): Path<ApplicationId>) -> Answered {
+    let application = registry.restore_application(&id).await?;
+    Ok(Json(ApplicationEntity::of(&application)).into_response())
+}
+
+fn read(document: Value) -> Result<NewApplication, Vec<Problem>> {
     let written: Written = from_value(document).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
     let mut needed = |field: &str, text: Option<String>| {
@@ -133,6 +176,9 @@ fn read(document: Value) -> Result<(String, String, ApplicationCatalogue), Vec<P
         return Err(problems);
     }
     let (domain, groups) = (written.domain, written.groups.unwrap_or_default());
+    let client_id =
+        app.get("client_id").and_then(Value::as_str).filter(|id| !id.is_empty()).map(str::to_owned);
     let settings = json!({ "app": app });
-    Ok((name, description, ApplicationCatalogue { settings, api_key_mode, domain, groups }))
+    let catalogue = ApplicationCatalogue { settings, api_key_mode, domain, groups };
+    Ok(NewApplication { name, description, client_id, catalogue: to_keep(&catalogue) })
 }

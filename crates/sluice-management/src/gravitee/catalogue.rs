@@ -1,6 +1,8 @@
 //! What the contract keeps about an API, a plan or an application that means nothing to the gateway: it is
 //! stored beside the definition and handed back.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use sluice_api::from_value;
@@ -23,8 +25,18 @@ pub(super) struct ApiCatalogue {
     pub(super) path_mappings: Vec<String>,
     /// Names the same API in another environment.
     pub(super) cross_id: Option<String>,
-    /// With one endpoint, every way of balancing comes to the same.
-    pub(super) load_balancer: Option<LoadBalancer>,
+    /// By endpoint group. With one endpoint, every way of balancing comes to the same.
+    pub(super) load_balancers: BTreeMap<String, LoadBalancer>,
+    /// By endpoint. A gateway that is no tenant's serves all of them.
+    pub(super) tenants: BTreeMap<String, Vec<String>>,
+    /// The entrypoints that were written without a configuration, and are answered without one.
+    pub(super) unconfigured: Vec<String>,
+    /// What would be logged of requests, in a system that keeps such logs.
+    pub(super) logging: Option<Value>,
+    /// By entrypoint: what would be logged of calls to subscribers.
+    pub(super) call_logging: BTreeMap<String, Value>,
+    /// What would be measured, likewise.
+    pub(super) analytics: Option<Value>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! Endpoint groups: the broker behind the API.
+//! Endpoint groups: the broker behind the API, and those that take dead letters.
 //!
 //! The later split of settings is read too: a group's `sharedConfiguration` and an endpoint's
 //! `sharedConfigurationOverride` become part of the endpoint's configuration.
@@ -43,57 +43,66 @@ struct Endpoint {
     inherit_configuration: Option<bool>,
     configuration: Option<Value>,
     shared_configuration_override: Option<Value>,
+    tenants: Option<Vec<String>>,
     services: Option<Services>,
 }
 
-/// Reads the one group with its one endpoint that an API has.
+/// Reads the brokers of an API, group by group.
 pub(super) fn read_groups(
     groups: Option<Vec<EndpointGroup>>,
     catalogue: &mut ApiCatalogue,
     problems: &mut Vec<Problem>,
 ) -> Vec<Broker> {
-    let mut groups = groups.unwrap_or_default();
-    if groups.len() != 1 {
-        let message = format!("Exactly one endpoint group is served for now; there are {}.", groups.len());
+    let groups = groups.unwrap_or_default();
+    if groups.is_empty() {
+        let message = "At least one endpoint group is needed.";
         problems.push(Problem::new("endpointGroups", "endpoints.count", message));
-        return Vec::new();
     }
-    let found = groups.pop().map(|group| read_group(group, catalogue, problems));
-    match found {
-        Some(Ok(broker)) => vec![broker],
-        Some(Err(problem)) => {
-            problems.push(problem.within("endpointGroups[0]"));
-            Vec::new()
+    let mut brokers: Vec<Broker> = Vec::new();
+    for (index, group) in groups.into_iter().enumerate() {
+        let path = format!("endpointGroups[{index}]");
+        if brokers.iter().any(|broker| Some(&broker.group) == group.name.as_ref()) {
+            let message = "There is another endpoint group of this name.";
+            problems.push(Problem::new(format!("{path}.name"), "endpoint.name.invalid", message));
         }
-        None => Vec::new(),
+        match read_group(group, &path, catalogue, problems) {
+            Ok(found) => brokers.extend(found),
+            Err(problem) => problems.push(problem.within(&path)),
+        }
     }
+    brokers
 }
 
 fn read_group(
     group: EndpointGroup,
+    path: &str,
     catalogue: &mut ApiCatalogue,
     problems: &mut Vec<Problem>,
-) -> Result<Broker, Problem> {
-    check_services("endpointGroups[0].services", group.services.as_ref(), problems);
-    if let Some(written) = group.load_balancer.and_then(|balancer| balancer.kind) {
-        catalogue.load_balancer = Some(read_load_balancer(&written)?);
-    }
+) -> Result<Vec<Broker>, Problem> {
+    check_services(&format!("{path}.services"), group.services.as_ref(), problems);
     let name = group.name.filter(|name| !name.trim().is_empty());
     let name =
         name.ok_or_else(|| Problem::new("name", "field.required", "An endpoint group needs a name."))?;
+    if let Some(written) = group.load_balancer.and_then(|balancer| balancer.kind) {
+        catalogue.load_balancers.insert(name.clone(), read_load_balancer(&written)?);
+    }
     let kind = group.kind.ok_or_else(|| {
         Problem::new("type", "field.required", "An endpoint group needs a type, for example kafka.")
     })?;
-    let mut endpoints = group.endpoints.unwrap_or_default();
-    let count = endpoints.len();
-    let (Some(endpoint), 1) = (endpoints.pop(), count) else {
-        let message = format!("Exactly one endpoint is served for now; there are {count}.");
-        return Err(Problem::new("endpoints", "endpoints.count", message));
-    };
-    check_services("endpointGroups[0].endpoints[0].services", endpoint.services.as_ref(), problems);
-    let broker = read_endpoint(endpoint, &kind, group.shared_configuration);
-    let broker = broker.map_err(|problem| problem.within("endpoints[0]"))?;
-    Ok(Broker { group: name, ..broker })
+    let endpoints = group.endpoints.unwrap_or_default();
+    if endpoints.is_empty() {
+        return Err(Problem::new("endpoints", "endpoints.count", "An endpoint group needs an endpoint."));
+    }
+    let mut brokers = Vec::new();
+    for (index, endpoint) in endpoints.into_iter().enumerate() {
+        let path = format!("{path}.endpoints[{index}]");
+        check_services(&format!("{path}.services"), endpoint.services.as_ref(), problems);
+        match read_endpoint(endpoint, &kind, group.shared_configuration.as_ref(), catalogue) {
+            Ok(broker) => brokers.push(Broker { group: name.clone(), ..broker }),
+            Err(problem) => problems.push(problem.within(&path)),
+        }
+    }
+    Ok(brokers)
 }
 
 fn read_load_balancer(kind: &str) -> Result<LoadBalancer, Problem> {
@@ -110,7 +119,12 @@ fn read_load_balancer(kind: &str) -> Result<LoadBalancer, Problem> {
     Ok(LoadBalancer { kind })
 }
 
-fn read_endpoint(endpoint: Endpoint, group_kind: &str, shared: Option<Value>) -> Result<Broker, Problem> {
+fn read_endpoint(
+    endpoint: Endpoint,
+    group_kind: &str,
+    shared: Option<&Value>,
+    catalogue: &mut ApiCatalogue,
+) -> Result<Broker, Problem> {
     if endpoint.secondary == Some(true) {
         return Err(unsupported("secondary", "A secondary endpoint"));
     }
@@ -124,8 +138,11 @@ fn read_endpoint(endpoint: Endpoint, group_kind: &str, shared: Option<Value>) ->
         let message = "An endpoint needs a name without ':'.";
         return Err(Problem::new("name", "endpoint.name.invalid", message));
     }
+    if let Some(tenants) = endpoint.tenants.filter(|tenants| !tenants.is_empty()) {
+        catalogue.tenants.insert(name.clone(), tenants);
+    }
     let inherits = endpoint.inherit_configuration == Some(true);
-    let shared = if inherits { shared } else { endpoint.shared_configuration_override };
+    let shared = if inherits { shared.cloned() } else { endpoint.shared_configuration_override };
     let configuration = merged(shared, endpoint.configuration);
     let broker = Broker::parse(&name, &kind, configuration)?;
     Ok(Broker { weight: endpoint.weight.unwrap_or(1), ..broker })

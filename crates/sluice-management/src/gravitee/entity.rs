@@ -3,13 +3,16 @@
 //! The original's answers differ from call to call; a client that compares them with what it knows finds
 //! the same differences here.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use serde_json::{Map, Value};
-use sluice_api::{ApiId, Broker, HttpPath, Limits, Qos, Receiver};
+use serde_json::Value;
+use sluice_api::{ApiId, EventApi, Limits, MASK, Property, ResponseTemplate};
 use sluice_store::Timestamp;
 
 use super::{
-    catalogue::{ApiCatalogue, LifecycleState, LoadBalancer, Visibility, kept},
+    catalogue::{ApiCatalogue, LifecycleState, Visibility, kept},
+    connections::{GroupEntity, ListenerEntity, groups, listeners},
     flows::FlowEntity,
     plans::PlanEntity,
 };
@@ -20,7 +23,7 @@ use crate::ManagedApi;
 pub(super) enum Answer<'a> {
     /// A create: without what only an update can set.
     Created,
-    /// A deployment: with an empty list of plans, whatever plans there are.
+    /// A deployment: with an empty list of plans, whatever plans there are, and without an empty list of flows.
     Deployed,
     /// Any other: everything. `url` is the API's own address.
     Read {
@@ -46,17 +49,20 @@ pub(super) struct ApiEntity<'a> {
     description: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     tags: Option<Vec<String>>,
-    listeners: [ListenerEntity<'a>; 1],
+    listeners: Vec<ListenerEntity<'a>>,
     endpoint_groups: Vec<GroupEntity<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    properties: Option<[Value; 0]>,
+    analytics: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<Vec<PropertyEntity<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resources: Option<[Value; 0]>,
     plans: Vec<PlanEntity<'a>>,
     flow_mode: &'static str,
-    flows: Vec<FlowEntity<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_templates: Option<Map<String, Value>>,
+    flows: Option<Vec<FlowEntity<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_templates: Option<&'a BTreeMap<String, BTreeMap<String, ResponseTemplate>>>,
     groups: Vec<String>,
     visibility: Visibility,
     state: &'static str,
@@ -81,46 +87,20 @@ pub(super) struct ApiEntity<'a> {
     faults: Vec<String>,
 }
 
+/// A property; one that is encrypted is not shown again.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ListenerEntity<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    paths: Vec<HttpPath>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    path_mappings: Vec<String>,
-    entrypoints: Vec<EntrypointEntity<'a>>,
+struct PropertyEntity<'a> {
+    key: &'a str,
+    value: &'a str,
+    encrypted: bool,
+    dynamic: bool,
 }
 
-#[derive(Serialize)]
-struct EntrypointEntity<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    qos: Qos,
-    configuration: Value,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct GroupEntity<'a> {
-    name: &'a str,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    load_balancer: Option<LoadBalancer>,
-    endpoints: [EndpointEntity<'a>; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EndpointEntity<'a> {
-    name: &'a str,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    secondary: bool,
-    weight: u32,
-    inherit_configuration: bool,
-    configuration: Value,
+impl<'a> PropertyEntity<'a> {
+    fn of(property: &'a Property) -> Self {
+        let value = if property.encrypted { MASK } else { property.value.expose() };
+        Self { key: &property.key, value, encrypted: property.encrypted, dynamic: false }
+    }
 }
 
 /// The one administrator there is.
@@ -143,7 +123,8 @@ impl<'a> ApiEntity<'a> {
     pub(super) fn of(api: &'a ManagedApi, answer: Answer<'_>) -> Self {
         let (record, draft) = (&api.record, &api.record.draft);
         let catalogue: ApiCatalogue = kept(&record.catalogue);
-        let created = matches!(answer, Answer::Created);
+        let (created, deployed) = (matches!(answer, Answer::Created), matches!(answer, Answer::Deployed));
+        let (listeners, endpoint_groups) = (listeners(draft, &catalogue), groups(draft, &catalogue));
         let image = |name: &str| match answer {
             Answer::Read { url } => Some(format!("{url}/{name}?hash={}", record.updated_at.0)),
             Answer::Created | Answer::Deployed => None,
@@ -155,7 +136,6 @@ impl<'a> ApiEntity<'a> {
                 (plans.collect(), FlowEntity::of)
             }
         };
-        let balancer = catalogue.load_balancer;
         Self {
             id: &draft.id,
             name: &draft.name,
@@ -167,14 +147,16 @@ impl<'a> ApiEntity<'a> {
             updated_at: record.updated_at,
             description: &draft.description,
             tags: Some(catalogue.tags).filter(|tags| !created || !tags.is_empty()),
-            listeners: [ListenerEntity::of(&draft.paths, &draft.receivers, catalogue.path_mappings)],
-            endpoint_groups: draft.brokers.iter().map(|broker| GroupEntity::of(broker, balancer)).collect(),
-            properties: (!created).then_some([]),
+            listeners,
+            endpoint_groups,
+            analytics: catalogue.analytics,
+            properties: (!created || !draft.properties.is_empty()).then(|| properties(draft)),
             resources: (!created).then_some([]),
             plans,
             flow_mode: "default",
-            flows: draft.flows.iter().map(flow).collect(),
-            response_templates: (!created).then(Map::new),
+            flows: Some(draft.flows.iter().map(flow).collect())
+                .filter(|flows: &Vec<_>| !deployed || !flows.is_empty()),
+            response_templates: Some(&draft.response_templates).filter(|it| !created || !it.is_empty()),
             groups: catalogue.groups,
             visibility: catalogue.visibility,
             state: if record.started { "STARTED" } else { "STOPPED" },
@@ -192,30 +174,6 @@ impl<'a> ApiEntity<'a> {
     }
 }
 
-impl<'a> ListenerEntity<'a> {
-    fn of(paths: &[HttpPath], receivers: &'a [Receiver], path_mappings: Vec<String>) -> Self {
-        let path = |path: &HttpPath| HttpPath { path: path.normalized(), host: path.host.clone() };
-        let entrypoint = |receiver: &'a Receiver| EntrypointEntity {
-            kind: &receiver.connector,
-            qos: receiver.qos,
-            configuration: receiver.configuration.to_value(),
-        };
-        let (paths, entrypoints) =
-            (paths.iter().map(path).collect(), receivers.iter().map(entrypoint).collect());
-        Self { kind: "http", paths, path_mappings, entrypoints }
-    }
-}
-
-impl<'a> GroupEntity<'a> {
-    fn of(broker: &'a Broker, load_balancer: Option<LoadBalancer>) -> Self {
-        let endpoint = EndpointEntity {
-            name: &broker.name,
-            kind: &broker.connector,
-            secondary: false,
-            weight: broker.weight,
-            inherit_configuration: false,
-            configuration: broker.configuration.to_value(),
-        };
-        Self { name: &broker.group, kind: &broker.connector, load_balancer, endpoints: [endpoint] }
-    }
+fn properties(draft: &EventApi) -> Vec<PropertyEntity<'_>> {
+    draft.properties.iter().map(PropertyEntity::of).collect()
 }

@@ -79,7 +79,10 @@ impl From<RegistryError> for ErrorAnswer {
             RegistryError::ApplicationNotFound(id) => {
                 answer(StatusCode::NOT_FOUND, "application.notFound").with("application", id.0)
             }
-            RegistryError::Invalid(problems) => in_contract_terms(problems).into(),
+            RegistryError::SubscriptionNotFound(id) => {
+                answer(StatusCode::NOT_FOUND, "subscription.notFound").with("subscription", id.0)
+            }
+            RegistryError::Invalid(problems) => problems.into(),
             RegistryError::ManagedByFile { id, file } => {
                 answer(StatusCode::BAD_REQUEST, "api.managed.by.file")
                     .with("api", id.0)
@@ -90,7 +93,7 @@ impl From<RegistryError> for ErrorAnswer {
             }
             RegistryError::Unreadable { id, .. } => failed(answer, "api.unreadable").with("api", id.0),
             RegistryError::NotServed { id, problems } => {
-                let problems = sentences(&in_contract_terms(problems));
+                let problems = sentences(&problems);
                 failed(answer, "api.notServed").with("api", id.0).with("problems", problems)
             }
             RegistryError::Store(_) => failed(answer, "store.failed"),
@@ -103,46 +106,4 @@ fn failed(answer: impl Fn(StatusCode, &'static str) -> ErrorAnswer, code: &'stat
     let answer = answer(StatusCode::INTERNAL_SERVER_ERROR, code);
     tracing::error!(code, error = answer.message, "A management call failed.");
     answer
-}
-
-/// The same problems at the fields that a client of this contract wrote.
-pub(super) fn in_contract_terms(problems: Vec<Problem>) -> Vec<Problem> {
-    problems.into_iter().map(|problem| Problem { path: contract_path(&problem.path), ..problem }).collect()
-}
-
-/// There is one listener and one endpoint in what this dialect accepts, so an index maps to an index.
-fn contract_path(path: &str) -> String {
-    const NAMES: [(&str, &str); 5] = [
-        ("receivers", "listeners[0].entrypoints"),
-        ("paths", "listeners[0].paths"),
-        ("brokers[0]", "endpointGroups[0].endpoints[0]"),
-        ("brokers", "endpointGroups"),
-        ("version", "apiVersion"),
-    ];
-    for (ours, theirs) in NAMES {
-        if let Some(rest) = path.strip_prefix(ours) {
-            return format!("{theirs}{rest}");
-        }
-    }
-    path.replace("].channel", "].selectors[0]").replace("].deliver", "].subscribe")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fields_are_named_as_the_contract_names_them() {
-        for (ours, theirs) in [
-            ("receivers[1].qos", "listeners[0].entrypoints[1].qos"),
-            ("paths[0].path", "listeners[0].paths[0].path"),
-            ("brokers[0].configuration.topics", "endpointGroups[0].endpoints[0].configuration.topics"),
-            ("flows[2].deliver[0].policy", "flows[2].subscribe[0].policy"),
-            ("plans[0].flows[0].channel.channel", "plans[0].flows[0].selectors[0].channel"),
-            ("version", "apiVersion"),
-            ("name", "name"),
-        ] {
-            assert_eq!(contract_path(ours), theirs);
-        }
-    }
 }

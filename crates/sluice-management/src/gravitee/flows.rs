@@ -1,11 +1,11 @@
-//! Flows between the contract and the domain: its `subscribe` is our `deliver`, its channel selector our
-//! channel.
+//! Flows between the contract and the domain: its `request` and `response` are our `connect` and `respond`, its
+//! `subscribe` is our `deliver`, each of its selectors is one of our fields.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sluice_api::{Channel, ChannelOperator, Flow, Operation, Problem, Step};
+use sluice_api::{Channel, ChannelOperator, Flow, HttpSelector, Operation, Problem, Settings, Step};
 
-use super::{read::unsupported, word};
+use super::word;
 
 /// A flow as it is written.
 #[derive(Deserialize)]
@@ -14,8 +14,8 @@ pub(super) struct WrittenFlow {
     name: Option<String>,
     enabled: Option<bool>,
     selectors: Option<Vec<WrittenSelector>>,
-    request: Option<Vec<Value>>,
-    response: Option<Vec<Value>>,
+    request: Option<Vec<WrittenStep>>,
+    response: Option<Vec<WrittenStep>>,
     subscribe: Option<Vec<WrittenStep>>,
     publish: Option<Vec<WrittenStep>>,
     tags: Option<Vec<String>>,
@@ -30,6 +30,10 @@ struct WrittenSelector {
     channel_operator: Option<String>,
     operations: Option<Vec<String>>,
     entrypoints: Option<Vec<String>>,
+    path: Option<String>,
+    path_operator: Option<String>,
+    methods: Option<Vec<String>>,
+    condition: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -55,65 +59,54 @@ pub(super) fn read_flows(
 }
 
 fn read_flow(flow: WrittenFlow, path: &str, problems: &mut Vec<Problem>) -> Flow {
-    for (phase, steps) in [("request", &flow.request), ("response", &flow.response)] {
-        if steps.as_ref().is_some_and(|steps| !steps.is_empty()) {
-            problems.push(unsupported(format!("{path}.{phase}"), "A policy on requests or responses"));
-        }
-    }
-    Flow {
+    let mut read = Flow {
         name: flow.name.unwrap_or_default(),
         enabled: flow.enabled.unwrap_or(true),
-        channel: read_selectors(flow.selectors.unwrap_or_default(), path, problems),
+        channel: None,
+        http: None,
+        condition: None,
+        connect: read_steps(flow.request, &format!("{path}.request"), problems),
+        respond: read_steps(flow.response, &format!("{path}.response"), problems),
         publish: read_steps(flow.publish, &format!("{path}.publish"), problems),
         deliver: read_steps(flow.subscribe, &format!("{path}.subscribe"), problems),
         tags: flow.tags.unwrap_or_default(),
+    };
+    for (index, selector) in flow.selectors.unwrap_or_default().into_iter().enumerate() {
+        read_selector(selector, &mut read, &format!("{path}.selectors[{index}]"), problems);
     }
+    read
 }
 
-fn read_selectors(
-    selectors: Vec<WrittenSelector>,
-    path: &str,
-    problems: &mut Vec<Problem>,
-) -> Option<Channel> {
-    let mut channel = None;
-    for (index, selector) in selectors.into_iter().enumerate() {
-        let path = format!("{path}.selectors[{index}]");
-        let invalid =
-            |message: String| Problem::new(format!("{path}.type"), "flow.selectors.type.invalid", message);
-        match &*word(selector.kind.as_deref().unwrap_or_default()) {
-            "channel" if channel.is_some() => {
-                problems.push(invalid("A flow has at most one channel selector.".to_owned()));
+fn read_selector(selector: WrittenSelector, flow: &mut Flow, path: &str, problems: &mut Vec<Problem>) {
+    let kind = word(selector.kind.as_deref().unwrap_or_default());
+    let mut invalid = |message: String| {
+        problems.push(Problem::new(format!("{path}.type"), "flow.selectors.type.invalid", message));
+    };
+    match &*kind {
+        "channel" if flow.channel.is_none() => flow.channel = Some(read_channel(selector, path, problems)),
+        "http" if flow.http.is_none() => flow.http = Some(read_http(selector, path, problems)),
+        "condition" if flow.condition.is_none() => {
+            let condition = selector.condition.unwrap_or_default();
+            if condition.trim().is_empty() {
+                let message = "A selector of type 'condition' needs one.";
+                problems.push(Problem::new(format!("{path}.condition"), "field.required", message));
             }
-            "channel" => channel = Some(read_channel(selector, &path, problems)),
-            kind @ ("condition" | "http") => {
-                problems.push(unsupported(format!("{path}.type"), &format!("A selector of type '{kind}'")));
-            }
-            kind => problems.push(invalid(format!("'{kind}' is no type of selector; write 'channel'."))),
+            flow.condition = Some(condition);
         }
+        "channel" | "http" | "condition" => invalid(format!("A flow has at most one {kind} selector.")),
+        _ => invalid(format!("'{kind}' is no type of selector; write 'channel', 'http' or 'condition'.")),
     }
-    channel
 }
 
 fn read_channel(selector: WrittenSelector, path: &str, problems: &mut Vec<Problem>) -> Channel {
-    let mut invalid = |field: &str, text: &str, right: &str| {
-        let message = format!("'{text}' is neither of {right}.");
-        problems.push(Problem::new(format!("{path}.{field}"), "flow.selectors.invalid", message));
-    };
-    let channel_operator = match selector.channel_operator.as_deref().map(|text| (text, word(text))) {
-        None => ChannelOperator::default(),
-        Some((_, operator)) if operator == "starts-with" => ChannelOperator::StartsWith,
-        Some((_, operator)) if operator == "equals" => ChannelOperator::Equals,
-        Some((text, _)) => {
-            invalid("channelOperator", text, "STARTS_WITH, EQUALS");
-            ChannelOperator::default()
-        }
-    };
+    let channel_operator =
+        read_operator(selector.channel_operator.as_deref(), &format!("{path}.channelOperator"), problems);
     let mut operations = Vec::new();
     for operation in selector.operations.unwrap_or_default() {
         match &*word(&operation) {
             "subscribe" => operations.push(Operation::Subscribe),
             "publish" => operations.push(Operation::Publish),
-            _ => invalid("operations", &operation, "subscribe, publish"),
+            _ => problems.push(neither(format!("{path}.operations"), &operation, "subscribe, publish")),
         }
     }
     Channel {
@@ -124,17 +117,41 @@ fn read_channel(selector: WrittenSelector, path: &str, problems: &mut Vec<Proble
     }
 }
 
+fn read_http(selector: WrittenSelector, path: &str, problems: &mut Vec<Problem>) -> HttpSelector {
+    let methods = selector.methods.unwrap_or_default();
+    HttpSelector {
+        path: selector.path.unwrap_or_else(|| "/".to_owned()),
+        path_operator: read_operator(
+            selector.path_operator.as_deref(),
+            &format!("{path}.pathOperator"),
+            problems,
+        ),
+        methods: methods.iter().map(|method| method.trim().to_ascii_uppercase()).collect(),
+    }
+}
+
+fn read_operator(operator: Option<&str>, path: &str, problems: &mut Vec<Problem>) -> ChannelOperator {
+    match operator.map(word).as_deref() {
+        None | Some("starts-with") => ChannelOperator::StartsWith,
+        Some("equals") => ChannelOperator::Equals,
+        Some(_) => {
+            problems.push(neither(path, operator.unwrap_or_default(), "STARTS_WITH, EQUALS"));
+            ChannelOperator::default()
+        }
+    }
+}
+
+fn neither(path: impl Into<String>, text: &str, right: &str) -> Problem {
+    Problem::new(path, "flow.selectors.invalid", format!("'{text}' is neither of {right}."))
+}
+
 fn read_steps(steps: Option<Vec<WrittenStep>>, path: &str, problems: &mut Vec<Problem>) -> Vec<Step> {
+    let given = |text: &String| !text.trim().is_empty();
     let mut read = Vec::new();
     for (index, step) in steps.unwrap_or_default().into_iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        if step.condition.is_some_and(|condition| !condition.trim().is_empty()) {
-            let what = "A condition on the request (a messageCondition can)";
-            problems.push(unsupported(format!("{path}.condition"), what));
-        }
         let Some(policy) = step.policy else {
             let message = "Name the policy of this step.";
-            problems.push(Problem::new(format!("{path}.policy"), "field.required", message));
+            problems.push(Problem::new(format!("{path}[{index}].policy"), "field.required", message));
             continue;
         };
         read.push(Step {
@@ -142,8 +159,9 @@ fn read_steps(steps: Option<Vec<WrittenStep>>, path: &str, problems: &mut Vec<Pr
             description: step.description,
             enabled: step.enabled.unwrap_or(true),
             policy,
-            configuration: step.configuration.unwrap_or_default(),
-            message_condition: step.message_condition.filter(|condition| !condition.trim().is_empty()),
+            configuration: Settings::new(step.configuration.unwrap_or_default()),
+            condition: step.condition.filter(given),
+            message_condition: step.message_condition.filter(given),
         });
     }
     read
@@ -155,8 +173,8 @@ pub(super) struct FlowEntity<'a> {
     name: &'a str,
     enabled: bool,
     selectors: Vec<SelectorEntity<'a>>,
-    request: [Value; 0],
-    response: [Value; 0],
+    request: Vec<StepEntity<'a>>,
+    response: Vec<StepEntity<'a>>,
     subscribe: Vec<StepEntity<'a>>,
     publish: Vec<StepEntity<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -164,11 +182,11 @@ pub(super) struct FlowEntity<'a> {
 }
 
 #[derive(Serialize)]
-struct SelectorEntity<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    #[serde(flatten)]
-    channel: &'a Channel,
+#[serde(tag = "type", rename_all = "lowercase")]
+enum SelectorEntity<'a> {
+    Channel(&'a Channel),
+    Http(&'a HttpSelector),
+    Condition { condition: &'a str },
 }
 
 #[derive(Serialize)]
@@ -183,20 +201,25 @@ struct StepEntity<'a> {
     #[serde(skip_serializing_if = "Value::is_null")]
     configuration: &'a Value,
     #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     message_condition: Option<&'a str>,
 }
 
 impl<'a> FlowEntity<'a> {
     pub(super) fn of(flow: &'a Flow) -> Self {
-        let selector = |channel| SelectorEntity { kind: "channel", channel };
+        let steps = |steps: &'a [Step]| steps.iter().map(StepEntity::of).collect();
+        let selectors = flow.channel.iter().map(SelectorEntity::Channel);
+        let selectors = selectors.chain(flow.http.iter().map(SelectorEntity::Http));
+        let conditions = flow.condition.iter().map(|condition| SelectorEntity::Condition { condition });
         Self {
             name: &flow.name,
             enabled: flow.enabled,
-            selectors: flow.channel.iter().map(selector).collect(),
-            request: [],
-            response: [],
-            subscribe: flow.deliver.iter().map(StepEntity::of).collect(),
-            publish: flow.publish.iter().map(StepEntity::of).collect(),
+            selectors: selectors.chain(conditions).collect(),
+            request: steps(&flow.connect),
+            response: steps(&flow.respond),
+            subscribe: steps(&flow.deliver),
+            publish: steps(&flow.publish),
             tags: Some(&flow.tags),
         }
     }
@@ -215,7 +238,8 @@ impl<'a> StepEntity<'a> {
             description: step.description.as_deref(),
             enabled: step.enabled,
             policy: &step.policy,
-            configuration: &step.configuration,
+            configuration: step.configuration.shown(),
+            condition: step.condition.as_deref(),
             message_condition: step.message_condition.as_deref(),
         }
     }

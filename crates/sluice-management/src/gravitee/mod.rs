@@ -8,15 +8,20 @@
 mod apis;
 mod applications;
 mod catalogue;
+mod connections;
+mod consumer;
 mod endpoints;
 mod entity;
 mod error;
+mod fields;
 mod flows;
 mod listeners;
+mod plan_calls;
 mod plans;
 mod read;
 mod request;
 mod routes;
+mod subscriptions;
 
 pub(crate) use error::ErrorAnswer;
 pub(crate) use read::read_file;

@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sluice_api::{ApiId, Plan, PlanId, PlanSecurity, PlanStatus, Problem, from_value};
+use sluice_api::{ApiId, Plan, PlanId, PlanSecurity, PlanStatus, PlanValidation, Problem, from_value};
 use sluice_store::{PlanRecord, Timestamp};
 
 use super::{
     catalogue::{PlanCatalogue, kept},
     flows::{FlowEntity, WrittenFlow, read_flows},
-    read::unsupported,
     word,
 };
+use crate::registry::unmask_plan;
 
 /// A plan as it is written.
 #[derive(Deserialize)]
@@ -23,6 +23,7 @@ struct WrittenPlan {
     mode: Option<String>,
     security: Option<WrittenSecurity>,
     selection_rule: Option<String>,
+    validation: Option<String>,
     flows: Option<Vec<WrittenFlow>>,
     order: Option<i64>,
     characteristics: Option<Vec<String>>,
@@ -50,15 +51,26 @@ pub(super) struct ReadPlan {
 
 impl From<&PlanRecord> for ReadPlan {
     fn from(record: &PlanRecord) -> Self {
-        Self { plan: record.plan.clone(), catalogue: kept(&record.catalogue) }
+        let mut plan = record.plan.clone();
+        plan.validation = validation(&plan);
+        Self { plan, catalogue: kept(&record.catalogue) }
     }
 }
 
-/// Reads one plan. Where it does not say, it has this status and this security, and an empty id.
+impl ReadPlan {
+    /// Whether this is the plan of a record as it is shown, with masks in place of secrets.
+    pub(super) fn shows(&self, record: &PlanRecord) -> bool {
+        let mut shown = self.clone();
+        unmask_plan(&mut shown.plan, Some(&record.plan)).is_empty() && shown == Self::from(record)
+    }
+}
+
+/// Reads one plan. Where it does not say, it has this status, the security and validation of the former one,
+/// and an empty id.
 pub(super) fn read_plan(
     document: Value,
     status: PlanStatus,
-    security: Option<&PlanSecurity>,
+    former: Option<&Plan>,
 ) -> Result<ReadPlan, Vec<Problem>> {
     let written: WrittenPlan = from_value(document).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
@@ -66,20 +78,22 @@ pub(super) fn read_plan(
     if name.is_none() {
         problems.push(Problem::new("name", "field.required", "A plan needs a name."));
     }
+    let security = read_security(
+        written.security,
+        written.mode.as_deref(),
+        former.map(|plan| &plan.security),
+        &mut problems,
+    );
     let plan = Plan {
         id: PlanId(written.id.unwrap_or_default()),
         name: name.unwrap_or_default(),
         description: written.description.unwrap_or_default(),
-        security: read_security(written.security, security, &mut problems),
+        validation: read_validation(written.validation.as_deref(), &security, former, &mut problems),
+        security,
+        selection_rule: written.selection_rule.filter(|rule| !rule.trim().is_empty()),
         status: read_status(written.status.as_deref(), status, &mut problems),
         flows: read_flows(written.flows, "flows", &mut problems),
     };
-    if written.selection_rule.is_some_and(|rule| !rule.trim().is_empty()) {
-        problems.push(unsupported("selectionRule", "A rule that selects the plan"));
-    }
-    if written.mode.is_some_and(|mode| word(&mode) != "standard") {
-        problems.push(unsupported("mode", "A plan of another mode than 'standard'"));
-    }
     let catalogue = PlanCatalogue {
         order: written.order.unwrap_or_default(),
         characteristics: written.characteristics.unwrap_or_default(),
@@ -123,37 +137,70 @@ pub(super) fn read_plans(plans: Option<Value>, problems: &mut Vec<Problem>) -> V
     read
 }
 
+/// The two contracts write a plan whose subscribers are called as a security or as a mode.
 fn read_security(
     security: Option<WrittenSecurity>,
-    default: Option<&PlanSecurity>,
+    mode: Option<&str>,
+    former: Option<&PlanSecurity>,
     problems: &mut Vec<Problem>,
 ) -> PlanSecurity {
-    if let (None, Some(default)) = (&security, default) {
-        return default.clone();
-    }
+    let mode = mode.map(word);
     let kind = security.as_ref().and_then(|security| security.kind.as_deref()).map(word);
-    let problem = match kind.as_deref() {
-        Some("key-less" | "keyless") => {
-            let settings = security.and_then(|security| security.configuration);
-            let none = match settings {
-                None | Some(Value::Null) => true,
-                Some(settings) => settings.as_object().is_some_and(Map::is_empty),
+    let read = match (mode.as_deref(), kind.as_deref()) {
+        (Some("push"), None) | (None | Some("push"), Some("subscription" | "push")) => PlanSecurity::Push,
+        (None | Some("standard"), Some("key-less" | "keyless")) => PlanSecurity::KeyLess,
+        (None | Some("standard"), None) => {
+            let Some(former) = former else {
+                let message = "Say which credential the plan asks for, for example 'key-less'.";
+                problems.push(Problem::new("security.type", "field.required", message));
+                return PlanSecurity::KeyLess;
             };
-            let message = "A plan without a key has nothing to configure.";
-            (!none).then(|| Problem::new("security.configuration", "plan.security.invalid", message))
+            former.clone()
         }
-        Some(other) => {
-            let message =
-                format!("Plans with the security '{other}' can not be honoured yet; write 'key-less'.");
-            Some(Problem::new("security.type", "plan.security.unsupported", message))
+        (None | Some("standard" | "push"), Some(other)) => {
+            let message = format!(
+                "Plans with the security '{other}' can not be honoured yet, or not in this mode; write \
+                 'key-less' or 'subscription'."
+            );
+            problems.push(Problem::new("security.type", "plan.security.unsupported", message));
+            return PlanSecurity::KeyLess;
         }
-        None => {
-            let message = "Say which credential the plan asks for, for example 'key-less'.";
-            Some(Problem::new("security.type", "field.required", message))
+        (Some(other), _) => {
+            let message = format!("'{other}' is no mode of a plan; write 'standard' or 'push'.");
+            problems.push(Problem::new("mode", "plan.mode.invalid", message));
+            return PlanSecurity::KeyLess;
         }
     };
-    problems.extend(problem);
-    PlanSecurity::KeyLess
+    let settings = security.and_then(|security| security.configuration);
+    if settings.is_some_and(|settings| !is_nothing(&settings)) {
+        let message = "A plan without a key has nothing to configure.";
+        problems.push(Problem::new("security.configuration", "plan.security.invalid", message));
+    }
+    read
+}
+
+fn is_nothing(settings: &Value) -> bool {
+    settings.is_null() || settings.as_object().is_some_and(Map::is_empty)
+}
+
+/// Without a key nobody is asked for anything, so there is nothing to agree to.
+fn read_validation(
+    validation: Option<&str>,
+    security: &PlanSecurity,
+    former: Option<&Plan>,
+    problems: &mut Vec<Problem>,
+) -> PlanValidation {
+    match validation.map(word).as_deref() {
+        None | Some("auto" | "manual") if *security == PlanSecurity::KeyLess => PlanValidation::Auto,
+        None => former.map(|plan| plan.validation).unwrap_or_default(),
+        Some("auto") => PlanValidation::Auto,
+        Some("manual") => PlanValidation::Manual,
+        Some(other) => {
+            let message = format!("'{other}' is neither of auto, manual.");
+            problems.push(Problem::new("validation", "plan.validation.invalid", message));
+            PlanValidation::default()
+        }
+    }
 }
 
 fn read_status(status: Option<&str>, default: PlanStatus, problems: &mut Vec<Problem>) -> PlanStatus {
@@ -184,27 +231,52 @@ pub(super) struct PlanEntity<'a> {
     published_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     closed_at: Option<Timestamp>,
-    validation: &'static str,
+    validation: PlanValidation,
     #[serde(rename = "type")]
     kind: &'static str,
-    security: &'a PlanSecurity,
+    security: SecurityEntity,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selection_rule: Option<&'a str>,
     flows: Vec<FlowEntity<'a>>,
     status: PlanStatus,
     api_id: &'a ApiId,
     #[serde(flatten)]
     catalogue: PlanCatalogue,
     plan_status: PlanStatus,
-    plan_security: &'a PlanSecurity,
-    plan_validation: &'static str,
+    plan_security: SecurityEntity,
+    plan_validation: PlanValidation,
+}
+
+/// Who agrees to subscriptions. To a key-less plan there are none, whatever a definition in a file says.
+pub(super) fn validation(plan: &Plan) -> PlanValidation {
+    match plan.security {
+        PlanSecurity::KeyLess => PlanValidation::Auto,
+        PlanSecurity::Push => plan.validation,
+    }
+}
+
+/// The credential of a plan as it is answered.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct SecurityEntity {
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+}
+
+impl SecurityEntity {
+    pub(super) const fn of(security: &PlanSecurity) -> Self {
+        let kind = match security {
+            PlanSecurity::KeyLess => "key-less",
+            PlanSecurity::Push => "subscription",
+        };
+        Self { kind }
+    }
 }
 
 impl<'a> PlanEntity<'a> {
     pub(super) fn of(api_id: &'a ApiId, record: &'a PlanRecord) -> Self {
         let plan = &record.plan;
-        // Nobody is asked for anything, so there is nothing to approve.
-        let validation = match plan.security {
-            PlanSecurity::KeyLess => "auto",
-        };
+        let validation = validation(plan);
+        let security = SecurityEntity::of(&plan.security);
         Self {
             id: &plan.id,
             name: &plan.name,
@@ -215,13 +287,14 @@ impl<'a> PlanEntity<'a> {
             closed_at: record.closed_at,
             validation,
             kind: "api",
-            security: &plan.security,
+            security,
+            selection_rule: plan.selection_rule.as_deref(),
             flows: plan.flows.iter().map(FlowEntity::of).collect(),
             status: plan.status,
             api_id,
             catalogue: kept(&record.catalogue),
             plan_status: plan.status,
-            plan_security: &plan.security,
+            plan_security: security,
             plan_validation: validation,
         }
     }

@@ -1,15 +1,17 @@
 //! From an API as the contract writes it to an [`EventApi`].
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use sluice_api::{ApiId, EventApi, Limits, Problem, from_value};
+use sluice_api::{ApiId, EventApi, Limits, Problem, Property, ResponseTemplate, Secret, from_value};
 
 use super::{
     catalogue::{ApiCatalogue, LifecycleState, Visibility},
     endpoints::{EndpointGroup, read_groups},
-    error::in_contract_terms,
+    fields::Fields,
     flows::{WrittenFlow, read_flows},
-    listeners::{Listener, read_listeners},
+    listeners::{Listener, Reached, read_listeners},
     plans::{ReadPlan, read_plans},
     word,
 };
@@ -50,10 +52,12 @@ struct Written {
     flow_execution: Option<FlowExecution>,
     flows: Option<Vec<WrittenFlow>>,
     plans: Option<Value>,
-    properties: Option<Vec<Value>>,
+    properties: Option<Vec<WrittenProperty>>,
     resources: Option<Vec<Value>>,
-    response_templates: Option<Map<String, Value>>,
+    response_templates: Option<BTreeMap<String, BTreeMap<String, WrittenTemplate>>>,
     services: Option<Services>,
+    failover: Option<Value>,
+    analytics: Option<Value>,
     limits: Option<Limits>,
     visibility: Option<String>,
     lifecycle_state: Option<String>,
@@ -72,6 +76,22 @@ struct Written {
 struct FlowExecution {
     mode: Option<String>,
     match_required: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct WrittenProperty {
+    key: Option<String>,
+    value: Option<Secret>,
+    encrypted: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenTemplate {
+    #[serde(alias = "statusCode")]
+    status: Option<u16>,
+    headers: Option<BTreeMap<String, String>>,
+    body: Option<String>,
 }
 
 /// Reads an API, with every fault that is found on the way.
@@ -93,7 +113,7 @@ pub(super) fn read_api(document: Value, reading: Reading) -> Result<ReadApi, Vec
     let name = text("name", written.name, true);
     let version = text("apiVersion", written.api_version, strict);
     let description = text("description", written.description, strict);
-    let (paths, receivers) = read_listeners(written.listeners, &mut catalogue, &mut problems);
+    let Reached { paths, cors, receivers } = read_listeners(written.listeners, &mut catalogue, &mut problems);
     let brokers = read_groups(written.endpoint_groups, &mut catalogue, &mut problems);
     let api = EventApi {
         id: ApiId(written.id.unwrap_or_default()),
@@ -101,10 +121,13 @@ pub(super) fn read_api(document: Value, reading: Reading) -> Result<ReadApi, Vec
         version: if version.is_empty() { "1.0".to_owned() } else { version },
         description,
         paths,
+        cors,
         receivers,
         brokers,
         flows: read_flows(written.flows, "flows", &mut problems),
         plans: Vec::new(),
+        properties: written.properties.into_iter().flatten().map(property).collect(),
+        response_templates: read_templates(written.response_templates, &mut problems),
         limits: written.limits.unwrap_or_default(),
     };
     if problems.is_empty() { Ok(ReadApi { api, catalogue, plans }) } else { Err(problems) }
@@ -116,7 +139,7 @@ pub(crate) fn read_file(document: Value) -> Result<EventApi, Vec<Problem>> {
     api.plans = plans.into_iter().map(|read| read.plan).collect();
     api.make_up_ids();
     let problems = api.validate();
-    if problems.is_empty() { Ok(api) } else { Err(in_contract_terms(problems)) }
+    if problems.is_empty() { Ok(api) } else { Err(Fields::of(&api).rename_all(problems)) }
 }
 
 /// Something that is understood, and not done.
@@ -151,12 +174,11 @@ fn check_unsupported(written: &Written, problems: &mut Vec<Problem>) {
     {
         problems.push(unsupported("flowExecution", "Flow execution other than 'default'"));
     }
-    let lists = [("properties", &written.properties), ("resources", &written.resources)];
-    for (field, _) in lists.iter().filter(|(_, list)| list.as_ref().is_some_and(|list| !list.is_empty())) {
-        problems.push(unsupported(*field, "An API with properties or resources"));
+    if written.resources.as_ref().is_some_and(|resources| !resources.is_empty()) {
+        problems.push(unsupported("resources", "An API with resources"));
     }
-    if written.response_templates.as_ref().is_some_and(|templates| !templates.is_empty()) {
-        problems.push(unsupported("responseTemplates", "A response template"));
+    if written.failover.as_ref().is_some_and(|failover| failover["enabled"] == Value::Bool(true)) {
+        problems.push(unsupported("failover", "Failover to another endpoint"));
     }
     for (field, image) in [("picture", &written.picture), ("background", &written.background)] {
         if image.as_ref().is_some_and(|image| !image.is_empty()) {
@@ -164,6 +186,34 @@ fn check_unsupported(written: &Written, problems: &mut Vec<Problem>) {
         }
     }
     check_services("services", written.services.as_ref(), problems);
+}
+
+fn property(written: WrittenProperty) -> Property {
+    Property {
+        key: written.key.unwrap_or_default(),
+        value: written.value.unwrap_or_default(),
+        encrypted: written.encrypted.unwrap_or_default(),
+    }
+}
+
+fn read_templates(
+    written: Option<BTreeMap<String, BTreeMap<String, WrittenTemplate>>>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, BTreeMap<String, ResponseTemplate>> {
+    let mut read: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for (key, by_type) in written.unwrap_or_default() {
+        for (content_type, template) in by_type {
+            let Some(status) = template.status else {
+                let path = format!("responseTemplates.{key}.{content_type}.status");
+                problems.push(Problem::new(path, "field.required", "A response template needs a status."));
+                continue;
+            };
+            let (headers, body) = (template.headers.unwrap_or_default(), template.body.unwrap_or_default());
+            let template = ResponseTemplate { status, headers, body };
+            read.entry(key.clone()).or_default().insert(content_type, template);
+        }
+    }
+    read
 }
 
 /// What may be switched on beside an API, a group or an endpoint, by name.
@@ -213,6 +263,7 @@ fn read_catalogue(written: &mut Written, reading: Reading, problems: &mut Vec<Pr
         labels: written.labels.take().unwrap_or_default(),
         categories: written.categories.take().unwrap_or_default(),
         cross_id: written.cross_id.take(),
+        analytics: written.analytics.take().filter(|analytics| !analytics.is_null()),
         ..ApiCatalogue::default()
     }
 }

@@ -75,7 +75,14 @@ pub(super) fn expected(headers: &HeaderMap) -> Expected {
 
 /// The words given for a query parameter, repeated or separated by commas.
 pub(super) fn parameter(uri: &Uri, name: &str) -> Vec<String> {
+    texts(uri, name).iter().map(|text| word(text)).collect()
+}
+
+/// The texts given for a query parameter, repeated or separated by commas.
+pub(super) fn texts(uri: &Uri, name: &str) -> Vec<String> {
     let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri).map(|Query(pairs)| pairs);
     let pairs = pairs.unwrap_or_default().into_iter().filter(|(given, _)| given == name);
-    pairs.flat_map(|(_, value)| value.split(',').map(word).collect::<Vec<_>>()).collect()
+    pairs
+        .flat_map(|(_, value)| value.split(',').map(|text| text.trim().to_owned()).collect::<Vec<_>>())
+        .collect()
 }

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use sluice_api::{ApiId, PlanId, Problem};
-use sluice_store::{ApplicationId, StoreError};
+use sluice_api::{ApiId, ApplicationId, PlanId, Problem, SubscriptionId};
+use sluice_store::StoreError;
 
 /// A refused or failed call to the registry. Nothing was changed, unless the variant says otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub enum RegistryError {
     /// There is no such application.
     #[error("Application [{0}] can not be found.")]
     ApplicationNotFound(ApplicationId),
+    /// There is no such subscription.
+    #[error("Subscription [{0}] can not be found.")]
+    SubscriptionNotFound(SubscriptionId),
     /// A definition breaks rules, or the step is not possible from where the API or plan is.
     #[error("{}", sentences(.0))]
     Invalid(Vec<Problem>),

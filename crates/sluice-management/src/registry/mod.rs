@@ -7,8 +7,10 @@
 mod applications;
 mod error;
 mod files;
+mod masks;
 mod plans;
 mod rules;
+mod subscriptions;
 
 use std::{
     collections::BTreeMap,
@@ -16,17 +18,20 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use sluice_api::{ApiId, EventApi, Problem};
+use sluice_api::{ApiId, ApplicationId, EventApi, Problem, SubscriptionId};
 use sluice_gateway::Gateway;
-use sluice_store::{ApiRecord, ApplicationId, ApplicationRecord, Catalogue, Store, StoreError, Timestamp};
+use sluice_store::{ApiRecord, ApplicationRecord, Catalogue, Store, SubscriptionRecord, Timestamp};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+pub use applications::NewApplication;
 pub use error::RegistryError;
 pub(crate) use error::sentences;
 pub use files::FileDefinition;
+pub(crate) use masks::unmask_plan;
+pub use subscriptions::{Decision, NewSubscription, Side, SubscriptionFilter, SubscriptionUpdate};
 
-/// All event APIs and applications. Cheap to clone.
+/// All event APIs, applications and subscriptions. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
@@ -46,6 +51,7 @@ struct State {
     apis: BTreeMap<ApiId, Arc<ManagedApi>>,
     unreadable: BTreeMap<ApiId, String>,
     applications: BTreeMap<ApplicationId, Arc<ApplicationRecord>>,
+    subscriptions: BTreeMap<SubscriptionId, Arc<SubscriptionRecord>>,
 }
 
 /// An event API as the registry knows it.
@@ -80,9 +86,10 @@ pub enum Expected {
 }
 
 impl Registry {
-    /// Reads what the store has and deploys what was started. An event API that cannot be read, or does not
-    /// compile any more, is logged and shown, and stops neither the others nor the start.
-    pub async fn open(store: Store, gateway: Gateway) -> Result<Self, StoreError> {
+    /// Reads what the store has, deploys what was started and serves its subscriptions. An event API that
+    /// cannot be read, or does not compile any more, is logged and shown, and stops neither the others nor the
+    /// start.
+    pub async fn open(store: Store, gateway: Gateway) -> Result<Self, RegistryError> {
         let mut state = State::default();
         for (id, record) in store.apis().await? {
             match record {
@@ -99,7 +106,20 @@ impl Registry {
         for record in store.applications().await? {
             state.applications.insert(record.id.clone(), Arc::new(record));
         }
+        for (id, record) in store.subscriptions().await? {
+            match record {
+                Ok(record) => {
+                    state.subscriptions.insert(id, Arc::new(record));
+                }
+                Err(error) => {
+                    tracing::error!(subscription = %id, %error, "A subscription is not served: it can not be read.");
+                }
+            }
+        }
         let inner = Inner { store, gateway, changing: Mutex::default(), state: RwLock::new(state) };
+        // What a crash left half done: the plan closed, its subscriptions not yet.
+        inner.close_ended_subscriptions().await?;
+        inner.serve_all_subscriptions();
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -133,7 +153,7 @@ impl Registry {
             } else if inner.knows(&draft.id) {
                 return Err(id_taken(&draft.id));
             }
-            let problems = rules::unmask(&mut draft, None);
+            let problems = masks::unmask(&mut draft, None);
             if !problems.is_empty() {
                 return Err(RegistryError::Invalid(problems));
             }
@@ -154,7 +174,7 @@ impl Registry {
     ) -> Result<Arc<ManagedApi>, RegistryError> {
         draft.id = id.clone();
         self.change(id, expected, move |record, _| {
-            let problems = rules::unmask(&mut draft, Some(&record.draft));
+            let problems = masks::unmask(&mut draft, Some(&record.draft));
             if !problems.is_empty() {
                 return Err(RegistryError::Invalid(problems));
             }
@@ -202,8 +222,8 @@ impl Registry {
         .await
     }
 
-    /// Deletes a stopped event API with its plans; published ones must be closed before, or be meant to be
-    /// closed with it.
+    /// Deletes a stopped event API with its plans and subscriptions; published plans must be closed before, or
+    /// be meant to be closed with it.
     pub async fn delete(
         &self,
         id: &ApiId,
@@ -218,9 +238,12 @@ impl Registry {
                 Err(error) => return Err(error),
             }
             inner.store.delete_api(&id).await?;
-            let mut state = inner.write();
-            state.apis.remove(&id);
-            state.unreadable.remove(&id);
+            {
+                let mut state = inner.write();
+                state.apis.remove(&id);
+                state.unreadable.remove(&id);
+            }
+            inner.forget_subscriptions_to(&id);
             tracing::info!(api = %id, "An event API was deleted.");
             Ok(())
         })
@@ -341,7 +364,9 @@ impl Inner {
             return Err(RegistryError::Invalid(problems));
         }
         self.store.save_api(&record).await?;
-        self.run(former, record, Origin::Management)
+        let shown = self.run(former, record, Origin::Management);
+        self.close_ended_subscriptions().await?;
+        shown
     }
 
     /// Makes run what a record says and shows it to readers.
@@ -365,8 +390,12 @@ impl Inner {
         } else if !record.started && former.is_some_and(|former| former.record.started) {
             self.gateway.undeploy(&id);
         }
+        let other_plans = former.is_none_or(|former| former.record.plans != record.plans);
         let api = Arc::new(ManagedApi { record, origin, settled: faults.is_empty(), faults });
         self.write().apis.insert(id.clone(), Arc::clone(&api));
+        if other_plans {
+            self.serve_subscriptions_to(&id);
+        }
         if api.settled { Ok(api) } else { Err(RegistryError::NotServed { id, problems: api.faults.clone() }) }
     }
 }

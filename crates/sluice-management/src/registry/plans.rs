@@ -6,7 +6,7 @@ use sluice_api::{ApiId, EventApi, Plan, PlanId, PlanStatus};
 use sluice_store::{ApiRecord, Catalogue, PlanRecord, Timestamp};
 use uuid::Uuid;
 
-use super::{Expected, ManagedApi, Registry, RegistryError};
+use super::{Expected, ManagedApi, Registry, RegistryError, masks};
 
 impl ManagedApi {
     /// One plan of this event API.
@@ -29,7 +29,8 @@ impl Registry {
         }
         let id = plan.id.clone();
         let changed = self.change(api, Expected::Any, move |record, now| {
-            record.plans.push(PlanRecord { catalogue, ..plan_record(plan, now) });
+            unmask(&mut plan, None)?;
+            record.plans.push(plan_record(plan, catalogue, now));
             Ok(())
         });
         changed_plan(&changed.await?, &id)
@@ -39,7 +40,7 @@ impl Registry {
     pub async fn update_plan(
         &self,
         api: &ApiId,
-        plan: Plan,
+        mut plan: Plan,
         catalogue: Catalogue,
     ) -> Result<PlanRecord, RegistryError> {
         let id = plan.id.clone();
@@ -47,6 +48,7 @@ impl Registry {
             if record.plan.status == PlanStatus::Closed {
                 return Err(closed());
             }
+            unmask(&mut plan, Some(&record.plan))?;
             record.plan = Plan { status: record.plan.status, ..plan };
             record.catalogue = catalogue;
             Ok(())
@@ -74,7 +76,41 @@ impl Registry {
         .await
     }
 
-    /// Closes a plan for good.
+    /// Deprecates a published plan: who has it keeps it, nobody gets it anew.
+    pub async fn deprecate_plan(&self, api: &ApiId, plan: &PlanId) -> Result<PlanRecord, RegistryError> {
+        self.change_plan(api, plan, |record, _| match record.plan.status {
+            PlanStatus::Published => {
+                record.plan.status = PlanStatus::Deprecated;
+                Ok(())
+            }
+            PlanStatus::Staging => {
+                Err(RegistryError::refused("", "plan.staging", "The plan is not published yet."))
+            }
+            PlanStatus::Deprecated => {
+                Err(RegistryError::refused("", "plan.deprecated", "The plan is already deprecated."))
+            }
+            PlanStatus::Closed => Err(closed()),
+        })
+        .await
+    }
+
+    /// Deletes a plan that nobody uses: a staging or a closed one.
+    pub async fn delete_plan(&self, api: &ApiId, plan: &PlanId) -> Result<(), RegistryError> {
+        let id = plan.clone();
+        let changed = self.change(api, Expected::Any, move |record, _| {
+            let index = record.plans.iter().position(|record| record.plan.id == id);
+            let index = index.ok_or(RegistryError::PlanNotFound(id))?;
+            if record.plans[index].plan.status.admits() {
+                let message = "The plan is in use; close it before deleting it.";
+                return Err(RegistryError::refused("", "plan.notDeletable", message));
+            }
+            record.plans.remove(index);
+            Ok(())
+        });
+        changed.await.map(drop)
+    }
+
+    /// Closes a plan for good, and the subscriptions to it.
     pub async fn close_plan(&self, api: &ApiId, plan: &PlanId) -> Result<PlanRecord, RegistryError> {
         self.change_plan(api, plan, |record, now| {
             if record.plan.status == PlanStatus::Closed {
@@ -112,12 +148,18 @@ fn closed() -> RegistryError {
     RegistryError::refused("", "plan.closed", "The plan is closed.")
 }
 
-fn plan_record(plan: Plan, now: Timestamp) -> PlanRecord {
+fn unmask(plan: &mut Plan, former: Option<&Plan>) -> Result<(), RegistryError> {
+    let problems = masks::unmask_plan(plan, former);
+    if problems.is_empty() { Ok(()) } else { Err(RegistryError::Invalid(problems)) }
+}
+
+/// The record of a plan that is new.
+pub(super) fn plan_record(plan: Plan, catalogue: Catalogue, now: Timestamp) -> PlanRecord {
     PlanRecord {
         published_at: plan.status.admits().then_some(now),
         closed_at: (plan.status == PlanStatus::Closed).then_some(now),
         plan,
-        catalogue: Catalogue::new(),
+        catalogue,
         created_at: now,
         updated_at: now,
     }
@@ -129,7 +171,7 @@ pub(super) fn first_record(mut draft: EventApi, now: Timestamp) -> ApiRecord {
     ApiRecord {
         draft,
         deployed: None,
-        plans: plans.into_iter().map(|plan| plan_record(plan, now)).collect(),
+        plans: plans.into_iter().map(|plan| plan_record(plan, Catalogue::new(), now)).collect(),
         started: false,
         catalogue: Catalogue::new(),
         created_at: now,

@@ -1,6 +1,5 @@
-//! Rules that look beyond one definition: paths among all APIs, plans among each other, masked secrets.
+//! Rules that look beyond one definition: paths among all APIs, plans among each other.
 
-use serde_json::Value;
 use sluice_api::{EventApi, HttpPath, PlanSecurity, Problem};
 use sluice_store::{ApiRecord, PlanRecord};
 
@@ -49,28 +48,4 @@ pub(super) fn second_plan_of_an_id(plans: &[PlanRecord]) -> Option<Problem> {
     let index = (0..plans.len()).find(|index| repeated(*index))?;
     let message = format!("There is already a plan with the id '{}'.", plans[index].plan.id);
     Some(Problem::new(format!("plans[{index}].id"), "plan.id.exists", message))
-}
-
-/// Puts back what stands behind each mask: the secret at the same field of `former`, for the same connection.
-/// A mask without one is a problem, because it would be taken for the secret itself. So is one for another
-/// address, user or protocol, because whoever may not see the secret could have it sent there.
-pub(super) fn unmask(api: &mut EventApi, former: Option<&EventApi>) -> Vec<Problem> {
-    let connections = |api: &EventApi| -> Vec<Value> {
-        api.brokers.iter().map(|broker| broker.configuration.connection().to_value()).collect()
-    };
-    let mut former = former.filter(|former| connections(former) == connections(api)).cloned();
-    let known = former.as_mut().map(EventApi::secrets_mut).unwrap_or_default();
-    let mut problems = Vec::new();
-    for (path, secret) in api.secrets_mut().into_iter().filter(|(_, secret)| secret.is_masked()) {
-        match known.iter().find(|(known, _)| *known == path) {
-            Some((_, kept)) => *secret = (**kept).clone(),
-            None => problems.push(Problem::new(
-                path,
-                "secret.masked",
-                "This is the mask that is shown in place of a secret, and there is no earlier secret of this \
-                 connection that it could stand for; give the secret itself.",
-            )),
-        }
-    }
-    problems
 }

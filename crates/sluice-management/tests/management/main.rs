@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first thing that is not as it says")]
 
 mod access;
+mod definitions;
 mod files;
 mod recorded;
 mod refusals;
 mod registry;
+mod subscriptions;
 mod support;

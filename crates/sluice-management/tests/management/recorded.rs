@@ -17,13 +17,19 @@ struct Step {
 }
 
 const KAFKA_AND_SSE: &str = include_str!("data/kafka-and-sse.json");
+const KAFKA_AND_WEBHOOKS: &str = include_str!("data/kafka-and-webhooks.json");
+const KAFKA_AND_HTTP: &str = include_str!("data/kafka-and-http.json");
+const MQTT_AND_HTTP: &str = include_str!("data/mqtt-and-http.json");
 const DELETE_API: &str = include_str!("data/delete-api.json");
 const APPLICATION: &str = include_str!("data/application.json");
 const DATA_INGESTION: &str = include_str!("data/data-ingestion.json");
 
 /// What differs from one server to the next.
-const OWN: [&str; 9] = [
+const OWN: [&str; 12] = [
     "id",
+    "processed_at",
+    "processed_by",
+    "starting_at",
     "apiId",
     "createdAt",
     "updatedAt",
@@ -43,7 +49,13 @@ fn comparable(mut value: Value) -> Value {
                 *field = if own { "own".into() } else { comparable(field.take()) };
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| *item = comparable(item.take())),
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| *item = comparable(item.take()));
+            // A set, in the order of its hashes.
+            if items.iter().any(|item| item == "OPTIONS") {
+                items.sort_by_key(ToString::to_string);
+            }
+        }
         _ => {}
     }
     value
@@ -53,13 +65,16 @@ fn comparable(mut value: Value) -> Value {
 struct Replay {
     api: String,
     plan: String,
+    subplan: String,
+    application: String,
+    subscription: String,
 }
 
 impl Replay {
     async fn run(&mut self, server: &Server, recording: &str) {
         let steps: Vec<Step> = serde_json::from_str(recording).unwrap();
         for step in steps {
-            let filled = |text: &str| text.replace("{{api}}", &self.api).replace("{{plan}}", &self.plan);
+            let filled = |text: &str| self.filled(text);
             let mut request = server.request(&step.method, &filled(&step.path));
             if let Some(body) = &step.body {
                 request = request.body(filled(&body.to_string()));
@@ -73,13 +88,31 @@ impl Replay {
             let body = answer.json();
             assert_eq!(comparable(body.clone()), comparable(recorded), "{}", step.name);
             let id = body["id"].as_str().unwrap().to_owned();
-            if step.method == "POST" && step.path == "v4/apis" {
+            if step.method == "POST" && step.path.trim_end_matches('/') == "v4/apis" {
                 assert_eq!(answer.header("location"), format!("{}/v4/apis/{id}", server.base()));
                 self.api = id;
             } else if step.path.ends_with("/plans") {
-                self.plan = id;
+                let push = body["security"]["type"] == "subscription";
+                *(if push { &mut self.subplan } else { &mut self.plan }) = id;
+            } else if step.path == "applications" {
+                self.application = id;
+            } else if step.path.contains("/subscriptions") {
+                let location = format!("{}/v4/apis/{}/subscriptions/{id}", server.base(), self.api);
+                assert_eq!(answer.header("location"), location);
+                self.subscription = id;
             }
         }
+    }
+
+    fn filled(&self, text: &str) -> String {
+        let own = [
+            ("{{api}}", &*self.api),
+            ("{{plan}}", &self.plan),
+            ("{{subplan}}", &self.subplan),
+            ("{{application}}", &self.application),
+            ("{{callback-url}}", "https://hooks.example/demo"),
+        ];
+        own.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 }
 
@@ -92,6 +125,60 @@ async fn kafka_and_sse_and_its_end_are_answered_as_recorded() {
     gone.refused(404, "api.notFound");
     assert_eq!(gone.json()["message"], format!("Api [{}] can not be found.", replay.api));
     assert_eq!(gone.json()["parameters"]["api"], replay.api);
+}
+
+#[tokio::test]
+async fn kafka_and_webhooks_and_its_end_are_answered_as_recorded() {
+    let (server, mut replay) = (Server::start().await, Replay::default());
+    replay.run(&server, KAFKA_AND_WEBHOOKS).await;
+    let path = format!("v4/apis/{}/subscriptions/{}", replay.api, replay.subscription);
+    let read = server.call("GET", &path, None).await.json();
+    assert_eq!(read["configuration"]["callbackUrl"], "https://hooks.example/demo");
+    assert_eq!(read["configuration"]["headers"][0]["name"], "demoHeader");
+    assert_eq!(read["consumerStatus"], "STARTED");
+    // Its second plan is closed with it.
+    let api = format!("v4/apis/{}", replay.api);
+    assert_eq!(server.call("POST", &format!("{api}?action=stop"), None).await.status, 204);
+    server.call("DELETE", &api, None).await.refused(400, "api.notDeletable");
+    assert_eq!(server.call("DELETE", &format!("{api}?closePlans=true"), None).await.status, 204);
+    let of_application = format!("applications/{}/subscriptions/{}", replay.application, replay.subscription);
+    server.call("GET", &of_application, None).await.refused(404, "subscription.notFound");
+}
+
+#[tokio::test]
+async fn kafka_and_http_is_answered_as_recorded() {
+    let server = Server::start().await;
+    Replay::default().run(&server, KAFKA_AND_HTTP).await;
+}
+
+#[tokio::test]
+async fn a_broker_of_a_kind_that_is_not_there_is_refused_and_the_rest_is_answered_as_recorded() {
+    let server = Server::start().await;
+    let mut steps: Value = serde_json::from_str(MQTT_AND_HTTP).unwrap();
+    let refused = server.call("POST", "v4/apis", Some(&steps[0]["body"])).await;
+    refused.refused(400, "connector.unknown");
+    assert_eq!(refused.json()["parameters"]["path"], "endpointGroups[0].endpoints[0].type");
+    for step in steps.as_array_mut().unwrap() {
+        for part in ["body", "answer"] {
+            if step[part]["endpointGroups"].is_array() {
+                step[part]["endpointGroups"] = on_the_embedded_log();
+            }
+        }
+        if step["answer"].is_null() {
+            step.as_object_mut().unwrap().remove("answer");
+        }
+    }
+    Replay::default().run(&server, &steps.to_string()).await;
+}
+
+fn on_the_embedded_log() -> Value {
+    serde_json::json!([{"name": "default", "type": "log", "endpoints": [{
+        "name": "Log", "type": "log", "secondary": false, "weight": 1, "inheritConfiguration": false,
+        "configuration": {
+            "topics": ["demo"], "producer": {"enabled": true},
+            "consumer": {"enabled": true, "encodeMessageId": true, "autoOffsetReset": "latest"}
+        }
+    }]}])
 }
 
 #[tokio::test]

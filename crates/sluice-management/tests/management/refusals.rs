@@ -32,28 +32,35 @@ fn plan(status: &str) -> Value {
 async fn what_can_not_be_honoured_is_refused_with_its_field() {
     const LISTENER: &str = "/listeners/0";
     const ENDPOINT: &str = "/endpointGroups/0/endpoints/0";
-    let step = json!([{"policy": "rate-limit"}]);
+    let step = json!([{"policy": "smoke-signal"}]);
+    let channels = json!([{"type": "channel"}, {"type": "channel"}]);
     let flow = |field: &str, value: Value| json!([{ field: value }]);
     let at = |root: &str, field: &str| format!("{root}/{field}");
     let cases = [
         (at("", "type"), json!("sync"), "apiType.notAllowed", "type"),
         (at("", "name"), json!(" "), "field.required", "name"),
         (at("", "flowMode"), json!("BEST_MATCH"), "feature.unsupported", "flowMode"),
-        (at("", "flows"), flow("request", step), "feature.unsupported", "flows[0].request"),
+        (at("", "flows"), flow("request", step), "policy.unknown", "flows[0].request[0].policy"),
         (
             at("", "flows"),
-            flow("selectors", json!([{"type": "condition", "condition": "{true}"}])),
-            "feature.unsupported",
-            "flows[0].selectors[0].type",
+            flow("selectors", channels),
+            "flow.selectors.type.invalid",
+            "flows[0].selectors[1].type",
         ),
         (
             at("", "flows"),
-            flow("publish", json!([{"policy": "p", "condition": "{false}"}])),
-            "feature.unsupported",
-            "flows[0].publish[0].condition",
+            flow("selectors", json!([{"type": "condition"}])),
+            "field.required",
+            "flows[0].selectors[0].condition",
         ),
+        (at("", "failover"), json!({"enabled": true}), "feature.unsupported", "failover"),
         (at("", "resources"), json!([{"name": "r"}]), "feature.unsupported", "resources"),
-        (at("", "responseTemplates"), json!({"DEFAULT": {}}), "feature.unsupported", "responseTemplates"),
+        (
+            at("", "responseTemplates"),
+            json!({"DEFAULT": {"*/*": {"body": "no"}}}),
+            "field.required",
+            "responseTemplates.DEFAULT.*/*.status",
+        ),
         (
             at("", "services"),
             json!({"dynamicProperty": {}}),
@@ -61,11 +68,35 @@ async fn what_can_not_be_honoured_is_refused_with_its_field() {
             "services.dynamicProperty",
         ),
         (at("", "listeners"), json!([]), "listeners.missing", "listeners"),
-        (at("", "endpointGroups"), json!([{}, {}]), "endpoints.count", "endpointGroups"),
-        (at(LISTENER, "type"), json!("subscription"), "feature.unsupported", "listeners[0].type"),
+        (at("", "endpointGroups"), json!([]), "endpoints.count", "endpointGroups"),
+        (at("/endpointGroups/0", "endpoints"), json!([]), "endpoints.count", "endpointGroups[0].endpoints"),
+        (at(LISTENER, "type"), json!("tcp"), "feature.unsupported", "listeners[0].type"),
+        (
+            at(LISTENER, "type"),
+            json!("subscription"),
+            "listeners.entrypoints.type.invalid",
+            "listeners[0].entrypoints[0].type",
+        ),
+        (
+            at(LISTENER, "entrypoints"),
+            json!([{"type": "webhook"}]),
+            "listeners.entrypoints.type.invalid",
+            "listeners[0].entrypoints[0].type",
+        ),
         (at(LISTENER, "paths"), json!([]), "listeners.http.paths.missing", "listeners[0].paths"),
         (at(LISTENER, "entrypoints"), json!([]), "listeners.entrypoints.missing", "listeners[0].entrypoints"),
-        (at(LISTENER, "cors"), json!({"enabled": true}), "feature.unsupported", "listeners[0].cors"),
+        (
+            at(LISTENER, "cors"),
+            json!({"enabled": true, "runPolicies": true}),
+            "feature.unsupported",
+            "listeners[0].cors.runPolicies",
+        ),
+        (
+            at(LISTENER, "cors"),
+            json!({"enabled": true, "allowOrigin": ["*", "nonsense"]}),
+            "cors.invalid",
+            "listeners[0].cors.allowOrigin[1]",
+        ),
         (
             at(LISTENER, "entrypoints"),
             json!([{"type": "smoke-signal"}]),
@@ -74,7 +105,7 @@ async fn what_can_not_be_honoured_is_refused_with_its_field() {
         ),
         (
             at(LISTENER, "entrypoints"),
-            json!([{"type": "sse", "qos": "AT_LEAST_ONCE"}]),
+            json!([{"type": "http-post", "qos": "AT_LEAST_ONCE"}]),
             "listeners.entrypoints.qos.unsupported",
             "listeners[0].entrypoints[0].qos",
         ),
@@ -87,7 +118,7 @@ async fn what_can_not_be_honoured_is_refused_with_its_field() {
         (
             at(LISTENER, "entrypoints"),
             json!([{"type": "sse", "dlq": {"endpoint": "d"}}]),
-            "feature.unsupported",
+            "listeners.entrypoints.dlq.unsupported",
             "listeners[0].entrypoints[0].dlq",
         ),
         (
@@ -141,9 +172,9 @@ async fn plans_of_other_kinds_and_a_second_key_less_one_are_refused() {
         answer.refused(400, "plan.security.unsupported").json()["parameters"]["path"],
         "security.type"
     );
-    let mut ruled = plan("PUBLISHED");
-    ruled["selectionRule"] = json!("{#request.headers != null}");
-    server.call("POST", &plans, Some(&ruled)).await.refused(400, "feature.unsupported");
+    let mut moded = plan("PUBLISHED");
+    moded["mode"] = json!("SIDEWAYS");
+    server.call("POST", &plans, Some(&moded)).await.refused(400, "plan.mode.invalid");
 
     assert_eq!(server.call("POST", &plans, Some(&plan("PUBLISHED"))).await.status, 201);
     server.call("POST", &plans, Some(&plan("PUBLISHED"))).await.refused(400, "plan.keyless.exists");
@@ -176,6 +207,95 @@ async fn a_plan_is_changed_in_place_until_it_is_closed() {
     server.call("PUT", &path, Some(&other)).await.refused(400, "id.mismatch");
     assert_eq!(server.call("POST", &format!("{path}/_close"), None).await.status, 200);
     server.call("PUT", &path, Some(&update)).await.refused(400, "plan.closed");
+}
+
+#[tokio::test]
+async fn a_plan_goes_from_staging_to_published_to_deprecated_to_closed_and_not_back() {
+    let server = Server::start().await;
+    let plans = format!("v4/apis/{}/plans", server.create(&body("/a")).await);
+    let created = server.call("POST", &plans, Some(&plan("STAGING"))).await;
+    let path = format!("{plans}/{}", created.json()["id"].as_str().unwrap());
+    let step = async |step: &str| server.call("POST", &format!("{path}/{step}"), None).await;
+    step("_deprecate").await.refused(400, "plan.staging");
+    assert_eq!(step("_publish").await.json()["status"], "published");
+    server.call("DELETE", &path, None).await.refused(400, "plan.notDeletable");
+    assert_eq!(step("_depreciate").await.json()["status"], "deprecated");
+    step("_publish").await.refused(400, "plan.deprecated");
+    // Who has it keeps it, so a second one is still in the way.
+    server.call("POST", &plans, Some(&plan("PUBLISHED"))).await.refused(400, "plan.keyless.exists");
+    assert_eq!(step("_close").await.json()["status"], "closed");
+    step("_deprecate").await.refused(400, "plan.closed");
+    assert_eq!(server.call("DELETE", &path, None).await.status, 204);
+    server.call("GET", &path, None).await.refused(404, "plan.notFound");
+}
+
+#[tokio::test]
+async fn what_an_api_says_beside_its_connections_is_kept_and_shown() {
+    let server = Server::start().await;
+    let mut update = body("/a");
+    let path = format!("v4/apis/{}", server.create(&update).await);
+    let added = json!({
+        "visibility": "PRIVATE",
+        "properties": [
+            {"key": "region", "value": "eu", "encrypted": false},
+            {"key": "token", "value": "hunter2", "encrypted": true}
+        ],
+        "responseTemplates": {"DEFAULT": {"*/*": {"status": 451, "headers": {"X-A": "b"}, "body": "no"}}},
+        "analytics": {"enabled": false},
+        "flows": [{
+            "name": "f", "enabled": true, "tags": [],
+            "selectors": [
+                {"type": "channel", "channel": "/", "channelOperator": "EQUALS", "entrypoints": ["sse"]},
+                {"type": "http", "path": "/in", "pathOperator": "STARTS_WITH", "methods": ["POST"]},
+                {"type": "condition", "condition": "{#request.headers['x'] != null}"}
+            ],
+            "request": [], "response": [], "publish": [], "subscribe": [{
+                "enabled": true, "policy": "message-filtering", "configuration": {"filter": "{#message.error}"},
+                "condition": "{#request.method == 'GET'}"
+            }]
+        }]
+    });
+    for (field, value) in added.as_object().unwrap() {
+        update[field] = value.clone();
+    }
+    let changed = server.call("PUT", &path, Some(&update)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    let read = server.call("GET", &path, None).await.json();
+    for field in ["responseTemplates", "analytics", "flows"] {
+        assert_eq!(read[field], added[field], "{field}");
+    }
+    assert_eq!(read["properties"][0]["value"], "eu");
+    assert_eq!(read["properties"][1]["value"], sluice_api::MASK);
+    // The mask stands for what it was, also when the properties change places.
+    let mut swapped = read;
+    swapped["properties"].as_array_mut().unwrap().reverse();
+    assert_eq!(server.call("PUT", &path, Some(&swapped)).await.status, 200);
+    let id = sluice_api::ApiId(path.rsplit('/').next().unwrap().to_owned());
+    assert_eq!(server.registry.get(&id).unwrap().record.draft.properties[0].value.expose(), "hunter2");
+}
+
+#[tokio::test]
+async fn other_brokers_are_for_dead_letters_only() {
+    let server = Server::start().await;
+    let mut api = body("/a");
+    let group = |name: &str| {
+        json!({"name": name, "type": "log", "endpoints": [
+            {"name": format!("{name}-endpoint"), "type": "log", "configuration": {"topics": [name]}}
+        ]})
+    };
+    api["endpointGroups"] = json!([group("main"), group("dead")]);
+    let refused = server.call("POST", "v4/apis", Some(&api)).await;
+    refused.refused(400, "endpoints.count");
+    assert_eq!(refused.json()["parameters"]["path"], "endpointGroups[1].endpoints[0]");
+    let webhook = json!({"type": "subscription", "entrypoints": [
+        {"type": "webhook", "qos": "at-least-once", "dlq": {"endpoint": "dead"}}
+    ]});
+    api["listeners"].as_array_mut().unwrap().push(webhook.clone());
+    let created = server.call("POST", "v4/apis", Some(&api)).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    let created = created.json();
+    assert_eq!(created["listeners"][1], webhook);
+    assert_eq!(created["endpointGroups"][1]["endpoints"][0]["name"], "dead-endpoint");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use sluice_gateway::{DriverFactory, Gateway, GatewayOptions};
 use sluice_management::{Auth, Password, Registry, router};
 use sluice_message::{Message, Topic};
 use sluice_store::Store;
+use sluice_stream::MemoryPositions;
 use tempfile::TempDir;
 
 pub(crate) const BASE: &str = "/management/organizations/DEFAULT/environments/DEFAULT";
@@ -28,7 +29,7 @@ pub(crate) async fn registry_of(directory: &Path, gateway: &Gateway) -> Registry
 
 /// A gateway whose brokers are all away.
 pub(crate) fn gateway(options: GatewayOptions) -> Gateway {
-    Gateway::new(options, Box::new(Nowhere))
+    Gateway::new(options, Box::new(Nowhere), Arc::new(MemoryPositions::default()))
 }
 
 /// A definition in our own notation, with one published plan.

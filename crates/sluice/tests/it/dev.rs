@@ -45,6 +45,7 @@ async fn dev_prints_what_runs_and_what_to_try() {
         printed
             .contains(&format!("curl -N -H \"Accept:text/event-stream\" http://localhost:{port}/demo/sse"))
     );
+    assert!(printed.contains(&format!("websocat ws://localhost:{port}/demo/ws")), "{printed}");
     assert!(printed.contains("While there is nothing to show"), "{printed}");
     assert_eq!(gateway.log(), "", "no log line disturbs a newcomer");
 }

@@ -13,10 +13,14 @@
 mod harness;
 
 mod api_files;
+mod autobahn;
 mod bad_input;
+mod browser;
 mod command_line;
 mod dev;
 mod durability;
 mod kafka;
 mod management;
+mod postman;
 mod sse;
+mod webhook_listener;

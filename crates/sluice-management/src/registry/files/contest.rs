@@ -6,7 +6,7 @@ use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use sluice_api::{ApiId, HttpPath, Problem};
 
-use super::{Faults, ManagedApi, Wish, file_of, rules, stays};
+use super::{super::rules, Faults, ManagedApi, Wish, file_of, stays};
 
 /// What somebody has, or gets before others.
 struct Claim<'a> {

@@ -14,7 +14,7 @@ use std::{
 use sluice_api::{ApiId, EventApi, Problem};
 use sluice_store::{ApiRecord, Timestamp};
 
-use super::{Inner, ManagedApi, Origin, Registry, RegistryError, plans::first_record, rules};
+use super::{Inner, ManagedApi, Origin, Registry, RegistryError, masks, plans::first_record};
 
 /// What a file holds: a definition, or the reasons why it can not be read.
 pub type FileDefinition = Result<EventApi, Vec<Problem>>;
@@ -70,7 +70,7 @@ impl Inner {
     /// The record for a definition, judged by itself.
     fn wished(&self, mut api: EventApi) -> Result<ApiRecord, Vec<Problem>> {
         let former = self.former(&api.id)?;
-        let problems = rules::unmask(&mut api, None);
+        let problems = masks::unmask(&mut api, None);
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -105,6 +105,7 @@ impl Inner {
             if wishes.iter().all(|wish| wish.record.id() != id) {
                 self.gateway.undeploy(id);
                 self.write().apis.remove(id);
+                self.serve_subscriptions_to(id);
                 tracing::info!(api = %id, "No file asks for this event API any more.");
             }
         }

@@ -1,14 +1,20 @@
-//! What the tests share: a gateway process, an SSE client, definitions, Kafka.
+//! What the tests share: a gateway process, an SSE client, a webhook listener, definitions, Kafka, tools.
 
 mod definitions;
 mod gateway;
 mod kafka;
+mod leash;
+mod listener;
 mod sse;
+mod tools;
 
 pub(crate) use definitions::{gravitee_api, kafka_broker, log_broker, native_api, plan};
 pub(crate) use gateway::{Gateway, Starting};
 pub(crate) use kafka::{kafka, kafka_topic};
+pub(crate) use leash::Leash;
+pub(crate) use listener::Listener;
 pub(crate) use sse::{Event, Sse};
+pub(crate) use tools::{node, output, tool};
 
 use std::{future::Future, time::Duration};
 

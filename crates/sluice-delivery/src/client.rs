@@ -1,0 +1,128 @@
+//! HTTP clients for calls, one for each distinct setting of TLS, proxy and times, shared by all subscriptions
+//! that have it. Their pools of idle connections are bounded, redirects are not followed.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use reqwest::{Client, Proxy, redirect};
+use sluice_api::{CallbackHttp, CallbackProxy, CallbackTls, Problem, ProxyType, Secret};
+use url::Url;
+
+use crate::{Guard, guard::GuardedResolver, tls};
+
+/// Idle connections that are kept for one host by one client: as many as one subscription may have under way.
+const IDLE_PER_HOST: usize = 20;
+
+/// What connections are made by. Equal settings share a client.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) tls: CallbackTls,
+    pub(crate) proxy: Option<CallbackProxy>,
+    pub(crate) connect_timeout_ms: u64,
+    pub(crate) idle_timeout_ms: u64,
+}
+
+/// A client and whether it goes through a proxy, which resolves names by itself.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(crate) client: Client,
+    pub(crate) guard: Guard,
+    pub(crate) proxied: bool,
+}
+
+/// All clients of a gateway.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    guard: Guard,
+    /// A list, as there are few distinct settings; those that nobody uses any more are taken out.
+    made: Mutex<Vec<(Settings, Weak<Outbound>)>>,
+}
+
+impl Settings {
+    pub(crate) fn new(tls: Option<&CallbackTls>, proxy: Option<&CallbackProxy>, http: &CallbackHttp) -> Self {
+        Self {
+            tls: tls.cloned().unwrap_or_default(),
+            proxy: proxy.filter(|proxy| proxy.enabled).cloned(),
+            connect_timeout_ms: http.connect_timeout,
+            idle_timeout_ms: http.idle_timeout,
+        }
+    }
+}
+
+impl Clients {
+    pub(crate) fn new(guard: Guard) -> Self {
+        Self { guard, made: Mutex::default() }
+    }
+
+    pub(crate) const fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// The client for these settings.
+    ///
+    /// # Errors
+    /// Certificates, a key or a proxy that cannot be used.
+    pub(crate) fn get(&self, settings: &Settings) -> Result<Arc<Outbound>, Problem> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.retain(|(_, client)| client.strong_count() > 0);
+        let found = made.iter().find(|(of, _)| of == settings).and_then(|(_, client)| client.upgrade());
+        if let Some(client) = found {
+            return Ok(client);
+        }
+        let client = Arc::new(build(settings, &self.guard)?);
+        made.push((settings.clone(), Arc::downgrade(&client)));
+        Ok(client)
+    }
+}
+
+fn build(settings: &Settings, guard: &Guard) -> Result<Outbound, Problem> {
+    let tls = tls::config(&settings.tls).map_err(|problem| problem.within("ssl"))?;
+    let own_proxy = settings.proxy.as_ref().filter(|proxy| !proxy.use_system_proxy);
+    let trusted = own_proxy.map(|proxy| proxy.host.clone());
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(redirect::Policy::none())
+        .connect_timeout(Duration::from_millis(settings.connect_timeout_ms))
+        .pool_idle_timeout(Duration::from_millis(settings.idle_timeout_ms))
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .referer(false)
+        .user_agent(concat!("Sluice/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(GuardedResolver { guard: guard.clone(), trusted });
+    builder = match (&settings.proxy, own_proxy) {
+        // The gateway's own environment counts only where the API says so.
+        (None, _) => builder.no_proxy(),
+        (Some(_), None) => builder,
+        (Some(_), Some(proxy)) => builder.no_proxy().proxy(through(proxy)?),
+    };
+    let client = builder.build().map_err(|error| {
+        Problem::new("", "subscription.configuration.invalid", format!("No client can be made: {error}."))
+    })?;
+    Ok(Outbound { client, guard: guard.clone(), proxied: settings.proxy.is_some() })
+}
+
+fn through(proxy: &CallbackProxy) -> Result<Proxy, Problem> {
+    let scheme = match proxy.kind {
+        ProxyType::Http => "http",
+        ProxyType::Socks4 => "socks4",
+        // Names are resolved here, so that the address that is called is one that was judged.
+        ProxyType::Socks5 => "socks5",
+    };
+    let host = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
+    let address = Url::parse(&format!("{scheme}://{host}:{}", proxy.port));
+    let proxied = address.map_err(|error| error.to_string()).and_then(|address| {
+        let mut address = address;
+        // In the address, because SOCKS takes them from nowhere else.
+        if let Some(name) = &proxy.username {
+            let password = proxy.password.as_ref().map(Secret::expose);
+            let set = address.set_username(name).and_then(|()| address.set_password(password));
+            set.map_err(|()| "it takes no user name".to_owned())?;
+        }
+        Proxy::all(address).map_err(|error| error.to_string())
+    });
+    proxied.map_err(|error| {
+        let message = format!("The proxy of the API cannot be used: {error}.");
+        Problem::new("proxy", "listeners.entrypoints.configuration.invalid", message)
+    })
+}

@@ -1,0 +1,175 @@
+//! One call of one subscriber, and what its answer means.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
+use sluice_api::{Callback, Problem, WebhookConfig};
+use url::Url;
+
+use crate::{
+    Failure,
+    auth::Auth,
+    client::{Clients, Outbound, Settings},
+    guard::Refused,
+    request::{Request, own_headers},
+    retry::retry_after,
+    signature::Signer,
+};
+
+/// How much of an answer is read. A connection whose answer is longer is closed instead of used again.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// What a call came to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The subscriber has the message.
+    Delivered,
+    /// It may take the message later, at the earliest after this wait if it said so.
+    Later(Failure, Option<Duration>),
+    /// It does not take this message.
+    Refused(Failure),
+    /// It cannot be called at all.
+    Unusable(Failure),
+}
+
+/// How one subscriber is called.
+pub(crate) struct Exchange {
+    outbound: Arc<Outbound>,
+    url: Url,
+    pub(crate) own_headers: HeaderMap,
+    auth: Auth,
+    signer: Option<Signer>,
+    timeout: Duration,
+    longest_wait: Duration,
+}
+
+impl Outbound {
+    /// Judges an address before it is called: one that is written out in any case, a name where a proxy will
+    /// resolve it. What the name means to the proxy may differ; that is the most that can be known here.
+    pub(crate) async fn admit(&self, url: &Url) -> Result<(), Refused> {
+        let Some(host) = url.host() else { return Ok(()) };
+        self.guard.check_host(&host)?;
+        if let (true, url::Host::Domain(name)) = (self.proxied, host)
+            && let Err(error) = self.guard.resolve(name).await
+            && let Ok(refused) = error.downcast::<Refused>()
+        {
+            return Err(*refused);
+        }
+        Ok(())
+    }
+}
+
+impl Exchange {
+    /// Reads what a subscriber says about how it is called.
+    ///
+    /// # Errors
+    /// Something of it cannot be used; paths are relative to the callback, or begin with `proxy`.
+    pub(crate) fn new(
+        callback: &Callback,
+        webhook: &WebhookConfig,
+        clients: &Clients,
+        longest_wait: Duration,
+    ) -> Result<Self, Problem> {
+        clients.guard().check_url(&callback.callback_url).map_err(|problem| problem.within("callbackUrl"))?;
+        let url = Url::parse(&callback.callback_url).map_err(|error| {
+            Problem::new("callbackUrl", "subscription.configuration.invalid", format!("This is no URL: {error}."))
+        })?;
+        let settings = Settings::new(callback.ssl.as_ref(), webhook.proxy.as_ref(), &webhook.http);
+        Ok(Self {
+            outbound: clients.get(&settings)?,
+            url,
+            own_headers: own_headers(callback),
+            auth: Auth::new(&callback.auth).map_err(|problem| problem.within("auth"))?,
+            signer: callback.signature.as_ref().map(Signer::new),
+            timeout: Duration::from_millis(webhook.http.connect_timeout + webhook.http.read_timeout),
+            longest_wait,
+        })
+    }
+
+    /// Calls the subscriber once; twice where it does not take a token that was good before.
+    pub(crate) async fn call(&self, request: &Request) -> Answer {
+        match self.send(request).await {
+            Ok((StatusCode::UNAUTHORIZED, _)) if self.auth.renew().await => {}
+            Ok((status, headers)) => return self.judge(status, &headers),
+            Err(failure) => return unanswered(failure),
+        }
+        match self.send(request).await {
+            Ok((status, headers)) => self.judge(status, &headers),
+            Err(failure) => unanswered(failure),
+        }
+    }
+
+    async fn send(&self, request: &Request) -> Result<(StatusCode, HeaderMap), Failure> {
+        self.outbound
+            .admit(&self.url)
+            .await
+            .map_err(|refused| Failure::new("delivery.address.refused", format!("{refused}.")))?;
+        let mut headers = request.headers.clone();
+        self.auth.apply(&mut headers, &self.outbound, self.timeout).await?;
+        if let Some(signer) = &self.signer {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            signer.sign(&mut headers, &request.id, now.as_secs(), &request.body);
+        }
+        let call = self.outbound.client.post(self.url.clone()).timeout(self.timeout).headers(headers);
+        let sent = call.body(request.body.clone()).send().await;
+        let mut response = sent.map_err(|error| Failure::of_exchange(&error, self.host()))?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+        read(response).await;
+        Ok((status, headers))
+    }
+
+    fn judge(&self, status: StatusCode, headers: &HeaderMap) -> Answer {
+        let host = self.host();
+        let failure = |code, message: String| Failure {
+            status: Some(status.as_u16()),
+            // What a server answers with these it has not taken.
+            ambiguous: !matches!(status.as_u16(), 429 | 503),
+            ..Failure::new(code, message)
+        };
+        let code = status.as_u16();
+        match code {
+            200..=299 => Answer::Delivered,
+            410 => Answer::Unusable(failure(
+                "delivery.gone",
+                format!("Gone: {host} answered 410 and wants no more calls. Resume with another address."),
+            )),
+            300..=399 => Answer::Refused(failure(
+                "delivery.redirect",
+                format!("{host} answered {code}; redirects are not followed. Subscribe with the final address."),
+            )),
+            408 | 425 | 429 | 500..=599 => {
+                let wait = matches!(code, 429 | 503)
+                    .then(|| retry_after(headers, SystemTime::now(), self.longest_wait));
+                Answer::Later(failure("delivery.status", format!("{host} answered {code}.")), wait.flatten())
+            }
+            _ => Answer::Refused(failure("delivery.refused", format!("{host} answered {code}."))),
+        }
+    }
+
+    fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+}
+
+fn unanswered(failure: Failure) -> Answer {
+    match failure.code {
+        "delivery.address.refused" => Answer::Unusable(failure),
+        _ => Answer::Later(failure, None),
+    }
+}
+
+/// What an answer holds, up to the bound, or up to where it broke.
+pub(crate) async fn read(mut response: reqwest::Response) -> Bytes {
+    let mut body = BytesMut::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            break;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    body.freeze()
+}

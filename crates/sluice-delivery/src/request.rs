@@ -1,0 +1,143 @@
+//! What is sent for a message: its payload as it is, and headers that HTTP can carry.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONTENT_TYPE, USER_AGENT},
+};
+use sluice_api::{Callback, SubscriptionId};
+use sluice_message::Message;
+
+use crate::signature::message_id;
+
+/// The most headers that a message may bring, and the most bytes of them. Servers refuse requests whose
+/// head is larger than some 8 to 16 KiB.
+const MAX_HEADERS: usize = 64;
+const MAX_HEADER_BYTES: usize = 8 << 10;
+
+/// A message ready to be sent, as often as it takes.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// The same for each try.
+    pub(crate) id: String,
+    /// Headers of the message that HTTP cannot carry, or that are the connection's own.
+    pub(crate) left_out: u64,
+}
+
+/// The headers that a subscriber wants on each call. Those that HTTP cannot carry were refused before.
+pub(crate) fn own_headers(callback: &Callback) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for header in &callback.headers {
+        if let (Ok(name), Ok(mut value)) =
+            (HeaderName::try_from(&header.name), HeaderValue::try_from(header.value.expose()))
+        {
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+impl Request {
+    /// The message's own headers come first, then those of the subscriber that the message does not have.
+    ///
+    /// Without a `Content-Type` in either, a JSON object or array is sent as `application/json`, anything
+    /// else as `application/octet-stream`.
+    pub(crate) fn new(subscription: &SubscriptionId, message: &Message, own: &HeaderMap) -> Self {
+        let (mut headers, left_out) = message_headers(message);
+        for name in own.keys().filter(|name| !headers.contains_key(*name)).cloned().collect::<Vec<_>>() {
+            for value in own.get_all(&name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        if !headers.contains_key(CONTENT_TYPE) {
+            let begins = message.payload().iter().find(|byte| !byte.is_ascii_whitespace());
+            let json = matches!(begins, Some(b'{' | b'[')) && message.json().is_some();
+            let kind = if json { "application/json" } else { "application/octet-stream" };
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        let body = message.payload_bytes().cloned().unwrap_or_default();
+        Self { headers, body, id: message_id(subscription, message), left_out }
+    }
+}
+
+fn message_headers(message: &Message) -> (HeaderMap, u64) {
+    let mut headers = HeaderMap::new();
+    let (mut left_out, mut bytes) = (0, 0);
+    for header in message.headers() {
+        bytes += header.name.len() + header.value.len();
+        let fits = headers.len() < MAX_HEADERS && bytes <= MAX_HEADER_BYTES;
+        let parts = (HeaderName::try_from(&*header.name), HeaderValue::from_maybe_shared(header.value.clone()));
+        match parts {
+            (Ok(name), Ok(value))
+                if fits && name != USER_AGENT && !Callback::reserves_header(name.as_str()) =>
+            {
+                headers.append(name, value);
+            }
+            _ => left_out += 1,
+        }
+    }
+    (headers, left_out)
+}
+
+#[cfg(test)]
+mod tests {
+    use sluice_api::{CallbackHeader, Secret};
+    use sluice_message::Headers;
+
+    use super::*;
+
+    fn request(payload: &'static str, headers: Headers, own: &[(&str, &str)]) -> Request {
+        let mut callback = Callback::to("http://a");
+        callback.headers = own
+            .iter()
+            .map(|(name, value)| CallbackHeader { name: (*name).to_owned(), value: Secret::new(*value) })
+            .collect();
+        let message = Message::builder().payload(payload).headers(headers).build();
+        Request::new(&SubscriptionId("s".to_owned()), &message, &own_headers(&callback))
+    }
+
+    #[test]
+    fn headers_of_the_message_go_before_those_of_the_subscriber() {
+        let headers: Headers = [("X-A", "message"), ("x-b", "1"), ("x-b", "2")].into_iter().collect();
+        let request = request("", headers, &[("x-a", "own"), ("x-c", "own")]);
+        assert_eq!(request.headers["x-a"], "message");
+        assert_eq!(request.headers["x-c"], "own");
+        assert_eq!(request.headers.get_all("X-B").iter().collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    #[test]
+    fn headers_that_http_cannot_carry_are_left_out_and_counted() {
+        let mut headers: Headers = [("bad name", "x"), ("", "x"), ("host", "evil"), ("Content-Length", "9")]
+            .into_iter()
+            .collect();
+        headers.append("x-line", &b"a\r\nX-Evil: 1"[..]);
+        headers.append("x-binary", &b"\x00\x01"[..]);
+        headers.append("x-utf8", "\u{e4}");
+        let request = request("", headers, &[]);
+        assert_eq!((request.left_out, request.headers.len()), (6, 2));
+        assert_eq!(request.headers["x-utf8"].as_bytes(), "\u{e4}".as_bytes());
+    }
+
+    #[test]
+    fn more_headers_than_a_server_takes_are_left_out() {
+        let many: Headers = (0..70).map(|index| (format!("x-{index}"), "v")).collect();
+        assert_eq!(request("", many, &[]).left_out, 6);
+        let at = |bytes: usize| [("x", "v".repeat(bytes - 1))].into_iter().collect::<Headers>();
+        assert_eq!(request("", at(8 << 10), &[]).left_out, 0);
+        assert_eq!(request("", at((8 << 10) + 1), &[]).left_out, 1);
+    }
+
+    #[test]
+    fn a_content_type_is_the_messages_or_the_subscribers_or_told_from_the_payload() {
+        let own = Headers::from_iter([("content-type", "text/csv")]);
+        assert_eq!(request("{}", own, &[("Content-Type", "a/b")]).headers[CONTENT_TYPE], "text/csv");
+        let type_of = |payload, own: &[_]| request(payload, Headers::new(), own).headers[CONTENT_TYPE].clone();
+        assert_eq!(type_of("{}", &[("Content-Type", "a/b")]), "a/b");
+        assert_eq!(type_of(" {\"a\":1}", &[]), "application/json");
+        assert_eq!(type_of("{not json", &[]), "application/octet-stream");
+        assert_eq!(type_of("12", &[]), "application/octet-stream");
+    }
+}

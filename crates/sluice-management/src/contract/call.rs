@@ -1,0 +1,151 @@
+//! One call of a contract: its address, what serves it, and what its document says about it.
+
+use axum::{
+    handler::Handler,
+    routing::{self, MethodRouter},
+};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use crate::Registry;
+
+/// Makes the schema of a type.
+pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// One call. A path parameter is a `{name}` in its path.
+pub(crate) struct Call {
+    /// Below the contract's base, without a slash at either end.
+    pub(crate) path: String,
+    pub(super) method: &'static str,
+    pub(super) handler: MethodRouter<Registry>,
+    /// Unique within the contract.
+    pub(super) id: String,
+    pub(super) summary: String,
+    pub(super) query: Vec<Query>,
+    pub(super) body: Option<Body>,
+    pub(super) answers: Vec<Answer>,
+    /// Whether it tells the version it shows or has made.
+    pub(super) versioned: bool,
+}
+
+/// A query parameter, which may always be left out.
+pub(super) struct Query {
+    pub(super) name: &'static str,
+    pub(super) schema: SchemaOf,
+    pub(super) description: &'static str,
+}
+
+pub(super) struct Body {
+    pub(super) schema: SchemaOf,
+    pub(super) media: &'static [&'static str],
+    pub(super) required: bool,
+}
+
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) description: &'static str,
+    pub(super) body: Option<(SchemaOf, &'static str)>,
+}
+
+const JSON: &[&str] = &["application/json"];
+
+macro_rules! methods {
+    ($($name:ident $method:literal,)*) => {$(
+        #[doc = concat!("A call by ", $method, ".")]
+        pub(crate) fn $name<H, T>(
+            path: impl Into<String>,
+            id: impl Into<String>,
+            summary: impl Into<String>,
+            handler: H,
+        ) -> Call
+        where
+            H: Handler<T, Registry>,
+            T: 'static,
+        {
+            Call::new($method, path.into(), id.into(), summary.into(), routing::$name(handler))
+        }
+    )*};
+}
+
+methods! {
+    get "GET",
+    post "POST",
+    put "PUT",
+    patch "PATCH",
+    delete "DELETE",
+}
+
+impl Call {
+    fn new(
+        method: &'static str,
+        path: String,
+        id: String,
+        summary: String,
+        handler: MethodRouter<Registry>,
+    ) -> Self {
+        let (query, answers) = (Vec::new(), Vec::new());
+        Self { path, method, handler, id, summary, query, body: None, answers, versioned: false }
+    }
+
+    /// Reads a query parameter.
+    pub(crate) fn query<T: JsonSchema>(mut self, name: &'static str, description: &'static str) -> Self {
+        self.query.push(Query { name, schema: schema_of::<T>, description });
+        self
+    }
+
+    /// Reads a JSON body.
+    pub(crate) fn takes<T: JsonSchema>(mut self) -> Self {
+        self.body = Some(Body { schema: schema_of::<T>, media: JSON, required: true });
+        self
+    }
+
+    /// Reads a JSON body, if there is one.
+    pub(crate) fn may_take<T: JsonSchema>(mut self) -> Self {
+        self.body = Some(Body { schema: schema_of::<T>, media: JSON, required: false });
+        self
+    }
+
+    /// Reads a body of one of these media types; any other gets 415.
+    pub(crate) fn takes_as<T: JsonSchema>(mut self, media: &'static [&'static str]) -> Self {
+        self.body = Some(Body { schema: schema_of::<T>, media, required: true });
+        self
+    }
+
+    /// Answers with a JSON body.
+    pub(crate) fn gives<T: JsonSchema>(mut self, status: u16, description: &'static str) -> Self {
+        self.answers.push(Answer { status, description, body: Some((schema_of::<T>, JSON[0])) });
+        self
+    }
+
+    /// Answers with text of a media type.
+    pub(crate) fn gives_text(mut self, status: u16, media: &'static str, description: &'static str) -> Self {
+        self.answers.push(Answer { status, description, body: Some((schema_of::<String>, media)) });
+        self
+    }
+
+    /// Answers without a body.
+    pub(crate) fn gives_nothing(mut self, status: u16, description: &'static str) -> Self {
+        self.answers.push(Answer { status, description, body: None });
+        self
+    }
+
+    /// Tells the version of what it shows or has made, and honours `If-Match` where it changes something.
+    pub(crate) fn versioned(mut self) -> Self {
+        self.versioned = true;
+        self
+    }
+
+    /// The names in its path, in their order.
+    pub(super) fn path_parameters(&self) -> impl Iterator<Item = &str> {
+        let segments = self.path.split('/');
+        segments.filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+    }
+
+    /// Whether it honours `If-Match`.
+    pub(super) fn takes_precondition(&self) -> bool {
+        self.versioned && self.method != "GET"
+    }
+}
+
+pub(crate) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}

@@ -1,0 +1,108 @@
+//! Partial updates of an API, by JSON Merge Patch (RFC 7396) or JSON Patch (RFC 6902).
+//!
+//! The patch is applied to the API as it is answered; what comes out is read like the body of an update.
+
+use axum::http::{HeaderMap, StatusCode, header};
+use json_patch::{Patch, PatchOperation};
+use serde_json::Value;
+use sluice_api::{Problem, from_value};
+
+use crate::gravitee::{ErrorAnswer, read::unsupported};
+
+/// The media types that are read.
+pub(super) const MEDIA: [&str; 3] =
+    ["application/merge-patch+json", "application/json", "application/json-patch+json"];
+
+/// Operations in one JSON Patch.
+const MAX_OPERATIONS: usize = 256;
+
+/// Copying can double a document with each operation.
+const MAX_BYTES: usize = 4 << 20;
+
+/// What may be patched. The rest is made by the gateway, or has calls of its own.
+const PATCHABLE: [&str; 22] = [
+    "apiVersion",
+    "categories",
+    "crossId",
+    "description",
+    "disableMembershipNotifications",
+    "endpointGroups",
+    "flowExecution",
+    "flows",
+    "groups",
+    "labels",
+    "lifecycleState",
+    "limits",
+    "listeners",
+    "name",
+    "analytics",
+    "failover",
+    "properties",
+    "resources",
+    "responseTemplates",
+    "services",
+    "tags",
+    "visibility",
+];
+
+/// Applies a patch, of the kind that the media type says, to an API.
+pub(super) fn patched(api: Value, headers: &HeaderMap, patch: Value) -> Result<Value, ErrorAnswer> {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok());
+    let media = media.map_or("application/json", |media| media.split(';').next().unwrap_or(media)).trim();
+    match media.to_ascii_lowercase().as_str() {
+        "application/json" | "application/merge-patch+json" => Ok(merged(api, &patch)?),
+        "application/json-patch+json" => Ok(operated(api, patch)?),
+        _ => {
+            let message = format!("A patch is of one of the media types {}.", MEDIA.join(", "));
+            Err(ErrorAnswer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "body.mediaType", message))
+        }
+    }
+}
+
+fn merged(mut api: Value, patch: &Value) -> Result<Value, Vec<Problem>> {
+    let Value::Object(fields) = patch else {
+        return Err(vec![Problem::new("", "patch.invalid", "A merge patch is an object.")]);
+    };
+    let problems: Vec<_> = fields.keys().filter_map(|field| unpatchable(field)).collect();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    json_patch::merge(&mut api, patch);
+    Ok(api)
+}
+
+fn operated(mut api: Value, patch: Value) -> Result<Value, Vec<Problem>> {
+    let Patch(operations) = from_value(patch).map_err(|problem| vec![problem])?;
+    if operations.len() > MAX_OPERATIONS {
+        let message = format!("A patch has at most {MAX_OPERATIONS} operations.");
+        return Err(vec![Problem::new("", "patch.invalid", message)]);
+    }
+    for (index, operation) in operations.iter().enumerate() {
+        let at = format!("[{index}]");
+        let field = |pointer: &str| pointer.split('/').nth(1).unwrap_or_default().to_owned();
+        let changed = match operation {
+            PatchOperation::Test(_) => vec![],
+            PatchOperation::Move(it) => vec![field(it.from.as_str()), field(it.path.as_str())],
+            other => vec![field(other.path().as_str())],
+        };
+        if let Some(problem) = changed.iter().find_map(|field| unpatchable(field)) {
+            return Err(vec![problem.within(&at)]);
+        }
+        apply(&mut api, operation).map_err(|message| vec![Problem::new(at, "patch.invalid", message)])?;
+    }
+    Ok(api)
+}
+
+fn apply(api: &mut Value, operation: &PatchOperation) -> Result<(), String> {
+    json_patch::patch(api, std::slice::from_ref(operation)).map_err(|error| format!("{error}."))?;
+    let copies = matches!(operation, PatchOperation::Copy(_));
+    if copies && serde_json::to_vec(api).map_or(0, |text| text.len()) > MAX_BYTES {
+        return Err(format!("The patched API would be larger than {MAX_BYTES} bytes."));
+    }
+    Ok(())
+}
+
+fn unpatchable(field: &str) -> Option<Problem> {
+    let patchable = PATCHABLE.contains(&field);
+    (!patchable).then(|| unsupported(field, "Patching this field"))
+}

@@ -1,0 +1,202 @@
+//! Subscriptions: asked for, agreed to, paused, closed. Whatever is to be served is handed to the gateway with
+//! each change; a change of metadata or address takes effect at once.
+
+mod changes;
+mod rules;
+mod serving;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use sluice_api::{ApiId, ApplicationId, PlanId, PlanValidation, SubscriptionId};
+use sluice_store::{
+    ConsumerConfiguration, ConsumerStatus, SubscriptionRecord, SubscriptionStatus, Timestamp,
+};
+use uuid::Uuid;
+
+use super::{Inner, Registry, RegistryError};
+use crate::USER;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Who offers the API: what it does needs nobody's agreement.
+    Publisher,
+    /// Who uses the API: on a plan with manual validation the publisher has to agree.
+    Consumer,
+}
+
+/// A subscription that is asked for.
+#[derive(Debug, Clone)]
+pub struct NewSubscription {
+    /// The API whose messages are wanted.
+    pub api: ApiId,
+    /// The plan: published, and not key-less.
+    pub plan: PlanId,
+    /// For whom.
+    pub application: ApplicationId,
+    /// How messages are handed over; plans whose subscribers are called need it.
+    pub consumer: Option<ConsumerConfiguration>,
+    /// What the subscriber says about itself, for filters.
+    pub metadata: BTreeMap<String, String>,
+    /// What the consumer says to the publisher.
+    pub message: Option<String>,
+}
+
+/// What of a subscription is to be changed; what is absent stays.
+#[derive(Debug, Clone, Default)]
+pub struct SubscriptionUpdate {
+    /// How messages are handed over. A secret that comes back as the mask keeps its value.
+    pub consumer: Option<ConsumerConfiguration>,
+    /// What the subscriber says about itself, all of it.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// When it begins; an inner `None` is at once.
+    pub starting_at: Option<Option<Timestamp>>,
+    /// When it ends; an inner `None` is never.
+    pub ending_at: Option<Option<Timestamp>>,
+}
+
+/// What the publisher says to a subscription that was asked for.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// Whether it is agreed to.
+    pub accepted: bool,
+    /// What the publisher says to the consumer.
+    pub reason: Option<String>,
+    /// When it begins; now when absent.
+    pub starting_at: Option<Timestamp>,
+    /// When it ends; never when absent.
+    pub ending_at: Option<Timestamp>,
+}
+
+/// Which subscriptions are meant: those that are in every list that is not empty.
+#[derive(Debug, Clone, Default)]
+pub struct SubscriptionFilter {
+    /// Of these APIs.
+    pub apis: Vec<ApiId>,
+    /// By these plans.
+    pub plans: Vec<PlanId>,
+    /// Of these applications.
+    pub applications: Vec<ApplicationId>,
+    /// In these states.
+    pub statuses: Vec<SubscriptionStatus>,
+}
+
+impl SubscriptionFilter {
+    fn takes(&self, record: &SubscriptionRecord) -> bool {
+        fn among<T: PartialEq>(wanted: &[T], value: &T) -> bool {
+            wanted.is_empty() || wanted.contains(value)
+        }
+        among(&self.apis, &record.api)
+            && among(&self.plans, &record.plan)
+            && among(&self.applications, &record.application)
+            && among(&self.statuses, &record.status)
+    }
+}
+
+impl Registry {
+    /// One subscription.
+    pub fn subscription(&self, id: &SubscriptionId) -> Result<Arc<SubscriptionRecord>, RegistryError> {
+        self.inner.subscription(id)
+    }
+
+    /// The subscriptions that a filter takes, in the order of creation.
+    pub fn subscriptions(&self, filter: &SubscriptionFilter) -> Vec<Arc<SubscriptionRecord>> {
+        let state = self.inner.read();
+        let found = state.subscriptions.values().filter(|record| filter.takes(record));
+        let mut found: Vec<_> = found.cloned().collect();
+        found.sort_by_key(|record| record.created_at);
+        found
+    }
+
+    /// Subscribes an application to a plan. It is accepted at once, unless a consumer asks for a plan with
+    /// manual validation.
+    pub async fn subscribe(
+        &self,
+        wanted: NewSubscription,
+        by: Side,
+    ) -> Result<Arc<SubscriptionRecord>, RegistryError> {
+        self.exclusively(async move |inner| {
+            let record = inner.new_subscription(wanted, by)?;
+            let id = record.id.clone();
+            inner.keep_subscriptions(vec![record]).await?;
+            inner.subscription(&id)
+        })
+        .await
+    }
+}
+
+impl Inner {
+    fn subscription(&self, id: &SubscriptionId) -> Result<Arc<SubscriptionRecord>, RegistryError> {
+        let subscription = self.read().subscriptions.get(id).cloned();
+        subscription.ok_or_else(|| RegistryError::SubscriptionNotFound(id.clone()))
+    }
+
+    fn new_subscription(
+        &self,
+        wanted: NewSubscription,
+        by: Side,
+    ) -> Result<SubscriptionRecord, RegistryError> {
+        let api = self.get(&wanted.api)?;
+        let plan = &api.plan(&wanted.plan)?.plan;
+        rules::check_plan(plan)?;
+        self.application_in_use(&wanted.application)?;
+        self.refuse_second(&wanted.application, &wanted.plan)?;
+        let mut consumer = rules::needed_consumer(wanted.consumer)?;
+        let mut problems = Self::unmasked(&mut consumer, None);
+        problems.extend(self.consumer_problems(&api, &consumer));
+        problems.extend(rules::metadata_problems(&wanted.metadata));
+        rules::message_problem("message", wanted.message.as_deref(), &mut problems);
+        if !problems.is_empty() {
+            return Err(RegistryError::Invalid(problems));
+        }
+        let now = Timestamp::now();
+        let accepted = by == Side::Publisher || plan.validation == PlanValidation::Auto;
+        let if_accepted = |time| accepted.then_some(time);
+        Ok(SubscriptionRecord {
+            id: SubscriptionId(Uuid::new_v4().to_string()),
+            api: wanted.api,
+            plan: wanted.plan,
+            application: wanted.application,
+            consumer,
+            metadata: wanted.metadata,
+            status: if accepted { SubscriptionStatus::Accepted } else { SubscriptionStatus::Pending },
+            consumer_status: ConsumerStatus::Started,
+            failure_cause: None,
+            consumer_message: wanted.message,
+            publisher_message: None,
+            subscribed_by: USER.to_owned(),
+            processed_by: accepted.then(|| USER.to_owned()),
+            processed_at: if_accepted(now),
+            created_at: now,
+            updated_at: now,
+            starting_at: if_accepted(now),
+            ending_at: None,
+            closed_at: None,
+            paused_at: None,
+            consumer_paused_at: None,
+        })
+    }
+
+    /// An application has one subscription to a plan at a time.
+    fn refuse_second(&self, application: &ApplicationId, plan: &PlanId) -> Result<(), RegistryError> {
+        let state = self.read();
+        let mut others = state.subscriptions.values().filter(|record| record.status.is_open());
+        if others.any(|record| record.application == *application && record.plan == *plan) {
+            let message = format!("The application [{application}] has a subscription to this plan already.");
+            return Err(RegistryError::refused("plan", "subscription.exists", message));
+        }
+        Ok(())
+    }
+
+    /// Keeps changed subscriptions, shows them to readers and makes the gateway serve them, or not.
+    async fn keep_subscriptions(&self, records: Vec<SubscriptionRecord>) -> Result<(), RegistryError> {
+        self.store.save_subscriptions(&records).await?;
+        let records: Vec<_> = records.into_iter().map(Arc::new).collect();
+        {
+            let mut state = self.write();
+            state.subscriptions.extend(records.iter().map(|record| (record.id.clone(), Arc::clone(record))));
+        }
+        records.iter().for_each(|record| self.serve(record));
+        Ok(())
+    }
+}

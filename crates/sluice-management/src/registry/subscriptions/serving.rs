@@ -1,0 +1,154 @@
+//! What of the subscriptions the gateway is to serve, and when they end by themselves.
+
+use std::sync::Arc;
+
+use sluice_api::{ApiId, ApplicationId, PlanStatus, Problem, Subscription};
+use sluice_store::{
+    ConsumerConfiguration, ConsumerStatus, SubscriptionRecord, SubscriptionStatus, Timestamp,
+};
+
+use super::{
+    super::{ManagedApi, Origin, State, masks},
+    Inner, RegistryError,
+    changes::close,
+    rules,
+};
+
+impl Inner {
+    /// Makes the gateway serve a subscription, or not, as its record says.
+    pub(super) fn serve(&self, record: &SubscriptionRecord) {
+        let wanted = wanted(&self.read(), record);
+        match wanted {
+            Some(subscription) => self.gateway.put_subscription(subscription),
+            None => self.gateway.remove_subscription(&record.id, !record.status.is_open()),
+        }
+    }
+
+    /// The same for every subscription to an API.
+    pub(in super::super) fn serve_subscriptions_to(&self, api: &ApiId) {
+        let subscriptions = self.subscriptions_where(|record| record.api == *api);
+        subscriptions.iter().for_each(|record| self.serve(record));
+    }
+
+    /// The same for every subscription of an application.
+    pub(in super::super) fn serve_subscriptions_of(&self, application: &ApplicationId) {
+        let subscriptions = self.subscriptions_where(|record| record.application == *application);
+        subscriptions.iter().for_each(|record| self.serve(record));
+    }
+
+    /// The same for all there are.
+    pub(in super::super) fn serve_all_subscriptions(&self) {
+        self.subscriptions_where(|_| true).iter().for_each(|record| self.serve(record));
+    }
+
+    /// Closes subscriptions whose plan is closed or gone, or whose application is put away.
+    pub(in super::super) async fn close_ended_subscriptions(&self) -> Result<(), RegistryError> {
+        let ended: Vec<_> = {
+            let state = self.read();
+            let open = state.subscriptions.values().filter(|record| record.status.is_open());
+            open.filter_map(|record| Some((Arc::clone(record), ended(&state, record)?))).collect()
+        };
+        if ended.is_empty() {
+            return Ok(());
+        }
+        let closed = ended.into_iter().map(|(record, reason)| {
+            let mut record = (*record).clone();
+            record.updated_at = Timestamp::now_after(record.updated_at);
+            let now = record.updated_at;
+            close(&mut record, now, reason);
+            tracing::info!(subscription = %record.id, reason, "A subscription ended.");
+            record
+        });
+        self.keep_subscriptions(closed.collect()).await
+    }
+
+    /// Forgets the subscriptions to an API that is no more; the store did so with the API.
+    pub(in super::super) fn forget_subscriptions_to(&self, api: &ApiId) {
+        for record in self.subscriptions_where(|record| record.api == *api) {
+            self.write().subscriptions.remove(&record.id);
+            self.gateway.remove_subscription(&record.id, true);
+        }
+    }
+
+    /// Puts back the secrets that came as their masks.
+    pub(super) fn unmasked(
+        consumer: &mut ConsumerConfiguration,
+        former: Option<&ConsumerConfiguration>,
+    ) -> Vec<Problem> {
+        let former = former.map(|former| &former.callback);
+        let problems = masks::unmask_callback(&mut consumer.callback, former);
+        problems.into_iter().map(|problem| problem.within("callback")).collect()
+    }
+
+    /// Everything that speaks against how a subscriber wants to be called.
+    pub(super) fn consumer_problems(
+        &self,
+        api: &ManagedApi,
+        consumer: &ConsumerConfiguration,
+    ) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let kind = consumer.connector.strip_suffix("-advanced").unwrap_or(&consumer.connector);
+        let mut receivers = api.record.draft.receivers.iter().map(|receiver| &receiver.configuration);
+        if !receivers.any(|receiver| receiver.calls_clients() && receiver.kind() == kind) {
+            let message = format!(
+                "The API [{}] has no entrypoint '{}' that calls its subscribers.",
+                api.record.id(),
+                consumer.connector
+            );
+            problems.push(Problem::new("connector", "subscription.entrypoint.invalid", message));
+        }
+        if consumer.channel.as_ref().is_some_and(|channel| channel.len() > rules::MAX_CHANNEL) {
+            let message = format!("At most {} bytes are allowed.", rules::MAX_CHANNEL);
+            problems.push(Problem::new("channel", "subscription.channel.invalid", message));
+        }
+        let callback = self.gateway.check_callback(&consumer.callback);
+        problems.extend(callback.into_iter().map(|problem| problem.within("callback")));
+        problems
+    }
+
+    fn subscriptions_where(
+        &self,
+        filter: impl Fn(&SubscriptionRecord) -> bool,
+    ) -> Vec<Arc<SubscriptionRecord>> {
+        self.read().subscriptions.values().filter(|record| filter(record)).cloned().collect()
+    }
+}
+
+/// What the gateway is given for a record; nothing when it is not to be served.
+fn wanted(state: &State, record: &SubscriptionRecord) -> Option<Subscription> {
+    let plan = state.apis.get(&record.api)?.plan(&record.plan).ok()?;
+    let application = state.applications.get(&record.application)?;
+    let served = record.status == SubscriptionStatus::Accepted
+        && record.consumer_status == ConsumerStatus::Started
+        && plan.plan.status.admits();
+    served.then(|| Subscription {
+        id: record.id.clone(),
+        api: record.api.clone(),
+        plan: record.plan.clone(),
+        application: record.application.clone(),
+        application_name: application.name.clone(),
+        client_id: application.client_id.clone(),
+        metadata: record.metadata.clone(),
+        channel: record.consumer.channel.clone(),
+        callback: record.consumer.callback.clone(),
+        starting_at: record.starting_at.map(|time| time.0),
+        ending_at: record.ending_at.map(|time| time.0),
+    })
+}
+
+/// Why a subscription is over, although nobody closed it. A plan that is missing in a file may come back.
+fn ended(state: &State, record: &SubscriptionRecord) -> Option<&'static str> {
+    let archived = state
+        .applications
+        .get(&record.application)
+        .is_some_and(|application| application.archived_at.is_some());
+    if archived {
+        return Some("The application is archived.");
+    }
+    let api = state.apis.get(&record.api).filter(|api| api.origin == Origin::Management)?;
+    match api.plan(&record.plan) {
+        Ok(plan) if plan.plan.status != PlanStatus::Closed => None,
+        Ok(_) => Some("The plan is closed."),
+        Err(_) => Some("The plan is deleted."),
+    }
+}
