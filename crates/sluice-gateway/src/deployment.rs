@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use sluice_api::{AutoOffsetReset, EventApi, PlanId, PlanSecurity, Problem, Receiver};
+use sluice_api::{AutoOffsetReset, EventApi, PlanId, PlanSecurity, Problem, Receiver, ReceiverConfig};
+use sluice_broker::BrokerDriver;
+use sluice_delivery::{DeadLetters, DeliveryMetrics, Route};
 use sluice_message::Topic;
 use sluice_policy::{Caller, Chains, Environment, Response};
 use sluice_receiver::{ApiMetrics, Binding, Body, ChosenBy, FailureLog, put_headers};
@@ -34,20 +36,22 @@ pub(crate) struct Deployment {
     pub(crate) binding: Arc<Binding>,
     /// Which pages of other origins may use it.
     pub(crate) cors: Option<CorsRules>,
+    /// What it offers subscribers that are called.
+    pub(crate) route: Option<Arc<Route>>,
 }
 
 impl Deployment {
     /// Compiles a definition. Nothing is contacted; a broker that is away shows when it is used.
-    pub(crate) fn compile(api: EventApi, shared: &Shared, metrics: ApiMetrics) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn compile(
+        api: EventApi,
+        shared: &Shared,
+        metrics: ApiMetrics,
+        deliveries: DeliveryMetrics,
+    ) -> Result<Self, Vec<Problem>> {
         let problems = api.validate();
         let Some(broker) = api.brokers.first().filter(|_| problems.is_empty()) else { return Err(problems) };
         let chains = Chains::compile(&api, &shared.environment)?;
-        let driver = shared
-            .drivers
-            .get(&broker.configuration)
-            .map_err(|error| vec![Problem::new("brokers[0].configuration", error.code(), error.message)])?;
-        let topics =
-            |names: Option<Vec<&str>>| names.unwrap_or_default().into_iter().map(Topic::from).collect();
+        let driver = driver(&api, 0, shared)?;
         let binding = Binding {
             api: api.id.clone(),
             driver,
@@ -69,7 +73,8 @@ impl Deployment {
             in_flight: TaskTracker::new(),
         };
         let cors = api.cors.as_ref().map(CorsRules::new);
-        Ok(Self { api, binding: Arc::new(binding), cors })
+        let route = route(&api, shared, &binding, deliveries)?;
+        Ok(Self { api, binding: Arc::new(binding), cors, route })
     }
 
     /// The first plan that admits a request without credentials.
@@ -108,10 +113,52 @@ impl Deployment {
     }
 }
 
+fn driver(api: &EventApi, index: usize, shared: &Shared) -> Result<Arc<dyn BrokerDriver>, Vec<Problem>> {
+    shared.drivers.get(&api.brokers[index].configuration).map_err(|error| {
+        let path = format!("brokers[{index}].configuration");
+        vec![Problem::new(path, error.code(), error.message)]
+    })
+}
+
+fn topics(names: Option<Vec<&str>>) -> Vec<Topic> {
+    names.unwrap_or_default().into_iter().map(Topic::from).collect()
+}
+
+/// What subscribers that are called are offered; nothing where no receiver calls.
+fn route(
+    api: &EventApi,
+    shared: &Shared,
+    binding: &Binding,
+    metrics: DeliveryMetrics,
+) -> Result<Option<Arc<Route>>, Vec<Problem>> {
+    let mut calling = api.receivers.iter().filter_map(|receiver| match &receiver.configuration {
+        ReceiverConfig::Webhook(webhook) => Some((receiver, webhook)),
+        _ => None,
+    });
+    let Some((receiver, webhook)) = calling.next() else { return Ok(None) };
+    let named = receiver.dlq.as_ref().and_then(|dlq| api.dead_letter_broker(&dlq.endpoint));
+    let index = named.and_then(|named| api.brokers.iter().position(|broker| std::ptr::eq(broker, named)));
+    let dead_letters = index.map(|index| {
+        let topics = topics(api.brokers[index].configuration.publish_topics());
+        Ok::<_, Vec<Problem>>(DeadLetters { driver: driver(api, index, shared)?, topics })
+    });
+    Ok(Some(Arc::new(Route {
+        api: api.id.clone(),
+        driver: Arc::clone(&binding.driver),
+        topics: binding.deliver_topics.clone(),
+        begin: binding.begin.clone(),
+        qos: receiver.qos,
+        chains: binding.chains.clone(),
+        webhook: webhook.clone(),
+        dead_letters: dead_letters.transpose()?,
+        metrics,
+    })))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use sluice_api::{BrokerConfig, from_value};
-    use sluice_broker::{BrokerDriver, DriverError, ErrorKind};
+    use sluice_broker::{DriverError, ErrorKind};
     use sluice_stream::{HubOptions, MemoryPositions, StreamMetrics};
 
     use super::*;
@@ -154,7 +201,10 @@ pub(crate) mod tests {
             body_bytes: Arc::new(Semaphore::new(1 << 20)),
             environment: Arc::default(),
         };
-        Arc::new(Deployment::compile(api, &shared, ApiMetrics::default()).unwrap())
+        Arc::new({
+            let (metrics, deliveries) = (ApiMetrics::default(), DeliveryMetrics::default());
+            Deployment::compile(api, &shared, metrics, deliveries).unwrap()
+        })
     }
 
     #[tokio::test]

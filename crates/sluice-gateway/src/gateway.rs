@@ -7,11 +7,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use sluice_api::{ApiId, EventApi, Problem, Subscription, SubscriptionId};
+use sluice_api::{ApiId, EventApi, Problem};
+use sluice_delivery::{Deliveries, DeliveryMetrics, DeliveryOptions, Failed};
 use sluice_policy::Environment;
 use sluice_receiver::ApiMetrics;
 use sluice_stream::{HubOptions, Hubs, Positions, StreamMetrics};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -37,6 +41,8 @@ pub struct GatewayOptions {
     pub drain_timeout: Duration,
     /// What expressions see beside messages and clients.
     pub environment: Arc<Environment>,
+    /// Bounds of calls to subscribers.
+    pub deliveries: DeliveryOptions,
 }
 
 impl Default for GatewayOptions {
@@ -48,6 +54,7 @@ impl Default for GatewayOptions {
             request_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             environment: Arc::default(),
+            deliveries: DeliveryOptions::default(),
         }
     }
 }
@@ -63,8 +70,9 @@ struct Inner {
     /// What is deployed, by id. The route table is made from it under this lock.
     deployments: Mutex<HashMap<ApiId, Arc<Deployment>>>,
     routes: ArcSwap<Routes>,
-    /// What is to be delivered to whom, by id.
-    subscriptions: Mutex<HashMap<SubscriptionId, Subscription>>,
+    deliveries: Deliveries,
+    /// Until somebody listens.
+    failures: Mutex<Option<mpsc::Receiver<Failed>>>,
     /// Replaced and stopped deployments that still have something in flight.
     draining: TaskTracker,
 }
@@ -83,11 +91,15 @@ impl Gateway {
         positions: Arc<dyn Positions>,
     ) -> Self {
         let stream = Arc::new(StreamMetrics::default());
+        let metrics = Metrics::new(&stream);
+        let hubs = Hubs::new(options.hub, stream);
+        let (deliveries, failures) =
+            Deliveries::new(options.deliveries.clone(), Arc::clone(&hubs), Arc::clone(&positions));
         Self(Arc::new(Inner {
-            metrics: Metrics::new(&stream),
+            metrics,
             shared: Shared {
                 drivers: Drivers::new(factory),
-                hubs: Hubs::new(options.hub, stream),
+                hubs,
                 positions,
                 body_bytes: Arc::new(Semaphore::new(options.body_bytes.min(Semaphore::MAX_PERMITS))),
                 environment: Arc::clone(&options.environment),
@@ -95,7 +107,8 @@ impl Gateway {
             options,
             deployments: Mutex::default(),
             routes: ArcSwap::default(),
-            subscriptions: Mutex::default(),
+            deliveries,
+            failures: Mutex::new(Some(failures)),
             draining: TaskTracker::new(),
         }))
     }
@@ -103,7 +116,12 @@ impl Gateway {
     /// Everything that keeps this definition from being deployed here: rules of the definition, its
     /// policies, its broker's settings. Nothing is deployed.
     pub fn check(&self, api: &EventApi) -> Vec<Problem> {
-        let compiled = Deployment::compile(api.clone(), &self.0.shared, ApiMetrics::default());
+        let compiled = Deployment::compile(
+            api.clone(),
+            &self.0.shared,
+            ApiMetrics::default(),
+            DeliveryMetrics::default(),
+        );
         compiled.err().unwrap_or_default()
     }
 
@@ -117,10 +135,13 @@ impl Gateway {
             return Ok(());
         }
         let metrics = inner.metrics.of_api(&api.id);
-        let deployment = Deployment::compile(api, &inner.shared, metrics)?;
-        let (id, name) = (deployment.api.id.clone(), deployment.api.name.clone());
+        let deliveries = inner.metrics.of_deliveries(&api.id);
+        let deployment = Deployment::compile(api, &inner.shared, metrics, deliveries)?;
+        let (id, name, route) =
+            (deployment.api.id.clone(), deployment.api.name.clone(), deployment.route.clone());
         let former = deployments.insert(id.clone(), Arc::new(deployment));
         inner.publish_routes(&deployments);
+        inner.deliveries.set_route(&id, route);
         drop(deployments);
         info!(api = %id, name, "An event API is deployed.");
         if let Some(former) = former {
@@ -135,20 +156,21 @@ impl Gateway {
         let mut deployments = self.0.lock();
         let Some(former) = deployments.remove(id) else { return };
         self.0.publish_routes(&deployments);
+        self.0.deliveries.set_route(id, None);
         drop(deployments);
         info!(api = %id, "An event API is no longer served.");
         self.0.start_drain(former);
     }
 
     /// Says goodbye on every stream, waits for what is in flight up to the drain timeout, also of APIs that
-    /// were undeployed before, closes the brokers and stores the last positions. Listeners are to be stopped first or at the same time.
+    /// were undeployed before, closes the brokers and stores the last positions. Listeners are to be stopped
+    /// first or at the same time.
     pub async fn shut_down(&self) {
-        let deployments: Vec<_> = self.0.lock().values().cloned().collect();
-        for deployment in deployments {
-            self.0.start_drain(deployment);
+        let calls = self.0.deliveries.shut_down(self.0.options.drain_timeout);
+        let ((), finished) = tokio::join!(self.drain_all(), calls);
+        if !finished {
+            warn!("Calls to subscribers were still under way after the drain timeout; they will be repeated.");
         }
-        self.0.draining.close();
-        self.0.draining.wait().await;
         let mut closing = JoinSet::new();
         for driver in self.0.shared.drivers.all() {
             closing.spawn(async move { driver.close().await });
@@ -157,6 +179,15 @@ impl Gateway {
         if let Err(error) = self.0.shared.positions.flush().await {
             warn!(%error, "Not every position was stored; some messages will be delivered again.");
         }
+    }
+
+    async fn drain_all(&self) {
+        let deployments: Vec<_> = self.0.lock().values().cloned().collect();
+        for deployment in deployments {
+            self.0.start_drain(deployment);
+        }
+        self.0.draining.close();
+        self.0.draining.wait().await;
     }
 
     /// All counters in the OpenMetrics text format.
@@ -168,8 +199,12 @@ impl Gateway {
         self.0.routes.load()
     }
 
-    pub(crate) fn subscriptions(&self) -> MutexGuard<'_, HashMap<SubscriptionId, Subscription>> {
-        self.0.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn deliveries(&self) -> &Deliveries {
+        &self.0.deliveries
+    }
+
+    pub(crate) fn failures(&self) -> MutexGuard<'_, Option<mpsc::Receiver<Failed>>> {
+        self.0.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn options(&self) -> &GatewayOptions {

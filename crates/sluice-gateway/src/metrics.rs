@@ -8,6 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use sluice_api::ApiId;
+use sluice_delivery::DeliveryMetrics;
 use sluice_receiver::ApiMetrics;
 use sluice_stream::StreamMetrics;
 
@@ -19,7 +20,12 @@ pub(crate) struct Metrics {
     delivered: Family<ApiLabel, Counter>,
     dropped_by_policy: Family<ApiLabel, Counter>,
     skipped: Family<ApiLabel, Counter>,
+    failed_calls: Family<ApiLabel, Counter>,
+    dead_lettered: Family<ApiLabel, Counter>,
+    given_up: Family<ApiLabel, Counter>,
+    headers_left_out: Family<ApiLabel, Counter>,
     streams: Family<ApiLabel, Gauge>,
+    subscriptions: Family<ApiLabel, Gauge>,
     /// Requests that found no event API or no receiver in one, or were not admitted.
     pub(crate) unrouted: Counter,
 }
@@ -39,7 +45,12 @@ impl Metrics {
             delivered: Family::default(),
             dropped_by_policy: Family::default(),
             skipped: Family::default(),
+            failed_calls: Family::default(),
+            dead_lettered: Family::default(),
+            given_up: Family::default(),
+            headers_left_out: Family::default(),
             streams: Family::default(),
+            subscriptions: Family::default(),
             unrouted: Counter::default(),
         };
         let mut add = |name: &str, help: &str, family: &Family<ApiLabel, Counter>| {
@@ -50,7 +61,16 @@ impl Metrics {
         add("delivered_messages", "Messages written towards clients", &metrics.delivered);
         add("policy_dropped_messages", "Messages that a policy kept back", &metrics.dropped_by_policy);
         add("skipped_messages", "Messages that clients were too slow for", &metrics.skipped);
+        add("failed_calls", "Calls to subscribers that did not succeed", &metrics.failed_calls);
+        add("dead_letters", "Messages put with the dead letters", &metrics.dead_lettered);
+        add("given_up_messages", "Messages that subscribers did not take in all tries", &metrics.given_up);
+        add("left_out_headers", "Headers of messages that HTTP cannot carry", &metrics.headers_left_out);
         registry.register("open_streams", "Streams open now", metrics.streams.clone());
+        registry.register(
+            "served_subscriptions",
+            "Subscriptions that are being served",
+            metrics.subscriptions.clone(),
+        );
         registry.register("unrouted_requests", "Requests that no event API took", metrics.unrouted.clone());
         registry.register(
             "hub_consumers",
@@ -88,15 +108,40 @@ impl Metrics {
         }
     }
 
+    /// The counters of one API's calls to subscribers; what streams have, too, is counted with them.
+    pub(crate) fn of_deliveries(&self, api: &ApiId) -> DeliveryMetrics {
+        let label = ApiLabel { api: api.0.clone() };
+        DeliveryMetrics {
+            delivered: self.delivered.get_or_create_owned(&label),
+            dropped_by_policy: self.dropped_by_policy.get_or_create_owned(&label),
+            skipped: self.skipped.get_or_create_owned(&label),
+            failed_calls: self.failed_calls.get_or_create_owned(&label),
+            dead_lettered: self.dead_lettered.get_or_create_owned(&label),
+            given_up: self.given_up.get_or_create_owned(&label),
+            headers_left_out: self.headers_left_out.get_or_create_owned(&label),
+            subscriptions: self.subscriptions.get_or_create_owned(&label),
+        }
+    }
+
     /// Forgets the counters of an API that is gone.
     pub(crate) fn forget(&self, api: &ApiId) {
         let label = ApiLabel { api: api.0.clone() };
-        let counters =
-            [&self.published, &self.publish_failed, &self.delivered, &self.dropped_by_policy, &self.skipped];
+        let counters = [
+            &self.published,
+            &self.publish_failed,
+            &self.delivered,
+            &self.dropped_by_policy,
+            &self.skipped,
+            &self.failed_calls,
+            &self.dead_lettered,
+            &self.given_up,
+            &self.headers_left_out,
+        ];
         for family in counters {
             family.remove(&label);
         }
         self.streams.remove(&label);
+        self.subscriptions.remove(&label);
     }
 
     /// Everything, in the OpenMetrics text format.

@@ -2,6 +2,8 @@
 //! life is decided there; what is put here is delivered while its API is deployed.
 
 use sluice_api::{Callback, Problem, Subscription, SubscriptionId};
+use sluice_delivery::Failed;
+use tokio::sync::mpsc;
 
 use crate::Gateway;
 
@@ -9,18 +11,23 @@ impl Gateway {
     /// Everything that keeps a subscriber from being called like this, with paths relative to the callback.
     /// Nothing is contacted.
     pub fn check_callback(&self, callback: &Callback) -> Vec<Problem> {
-        callback.problems()
+        self.deliveries().check(callback)
     }
 
     /// Serves a subscription from now on, in place of the one with the same id. Putting what is served already
     /// changes nothing.
     pub fn put_subscription(&self, subscription: Subscription) {
-        self.subscriptions().insert(subscription.id.clone(), subscription);
+        self.deliveries().put(subscription);
     }
 
     /// Serves a subscription no more. Its position is kept for a later time, unless it is to be forgotten.
     /// Removing what is not served changes nothing but the position.
-    pub fn remove_subscription(&self, id: &SubscriptionId, _forget_position: bool) {
-        self.subscriptions().remove(id);
+    pub fn remove_subscription(&self, id: &SubscriptionId, forget_position: bool) {
+        self.deliveries().remove(id, forget_position);
+    }
+
+    /// Tells which subscriptions have failed and are served no more. For one listener; `None` for a second.
+    pub fn failed_subscriptions(&self) -> Option<mpsc::Receiver<Failed>> {
+        self.failures().take()
     }
 }

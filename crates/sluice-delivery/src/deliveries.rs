@@ -1,0 +1,220 @@
+//! All subscriptions of a gateway, and a worker for each.
+//!
+//! Subscriptions and routes come and go in any order; a worker is told of every change that concerns it and
+//! lives through them, so that two workers never serve one subscription.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use sluice_api::{ApiId, Callback, Problem, Subscription, SubscriptionId, WebhookConfig};
+use sluice_stream::{Hubs, Positions};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::{Failure, Guard, GuardOptions, Route, client::Clients, exchange::Exchange, worker::Worker};
+
+/// Bounds of all deliveries together.
+#[derive(Debug, Clone)]
+pub struct DeliveryOptions {
+    /// Which addresses may be called.
+    pub guard: Guard,
+    /// Calls under way at once. Subscriptions take turns.
+    pub max_calls: usize,
+    /// The longest time that a server may ask to be left alone, by `Retry-After`.
+    pub longest_wait: Duration,
+}
+
+impl Default for DeliveryOptions {
+    fn default() -> Self {
+        Self {
+            guard: Guard::new(GuardOptions::default()),
+            max_calls: 512,
+            longest_wait: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// How many reports of failures may wait to be read.
+const REPORTS: usize = 1024;
+
+/// A subscription that is served no more, because it cannot be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Which.
+    pub subscription: SubscriptionId,
+    /// Why.
+    pub cause: Failure,
+}
+
+/// Serves subscriptions. A cheap handle; all clones are the same.
+#[derive(Clone)]
+pub struct Deliveries(pub(crate) Arc<Shared>);
+
+/// What all workers have in common.
+pub(crate) struct Shared {
+    pub(crate) clients: Clients,
+    pub(crate) hubs: Arc<Hubs>,
+    pub(crate) positions: Arc<dyn Positions>,
+    /// A permit for each call under way; waiting is in turn.
+    pub(crate) calls: Semaphore,
+    pub(crate) longest_wait: Duration,
+    pub(crate) reports: mpsc::Sender<Failed>,
+    table: Mutex<Table>,
+    workers: TaskTracker,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    routes: HashMap<ApiId, Arc<Route>>,
+    workers: HashMap<SubscriptionId, watch::Sender<Task>>,
+}
+
+/// What a worker is to do.
+#[derive(Debug, Clone)]
+pub(crate) enum Task {
+    /// Serve this subscription, as soon as there is a route.
+    Serve(Arc<Subscription>, Option<Arc<Route>>),
+    /// Finish, and forget how far it has come where nobody will go on.
+    End {
+        /// Whether the position is forgotten.
+        forget: bool,
+    },
+}
+
+impl fmt::Debug for Deliveries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deliveries").finish_non_exhaustive()
+    }
+}
+
+impl Deliveries {
+    /// No subscription yet. The other half tells which ones fail; it has to be read.
+    pub fn new(
+        options: DeliveryOptions,
+        hubs: Arc<Hubs>,
+        positions: Arc<dyn Positions>,
+    ) -> (Self, mpsc::Receiver<Failed>) {
+        let (reports, failed) = mpsc::channel(REPORTS);
+        let shared = Shared {
+            clients: Clients::new(options.guard),
+            hubs,
+            positions,
+            calls: Semaphore::new(options.max_calls.clamp(1, Semaphore::MAX_PERMITS)),
+            longest_wait: options.longest_wait,
+            reports,
+            table: Mutex::default(),
+            workers: TaskTracker::new(),
+        };
+        (Self(Arc::new(shared)), failed)
+    }
+
+    /// Everything that keeps a subscriber from being called like this, with paths relative to the callback.
+    /// Nothing is contacted.
+    pub fn check(&self, callback: &Callback) -> Vec<Problem> {
+        let problems = callback.problems();
+        if !problems.is_empty() {
+            return problems;
+        }
+        let made = Exchange::new(callback, &WebhookConfig::default(), &self.0.clients, self.0.longest_wait);
+        made.err().into_iter().collect()
+    }
+
+    /// Sets what an API offers from now on; with `None` its subscriptions rest. Calls under way are finished
+    /// under the former route.
+    pub fn set_route(&self, api: &ApiId, route: Option<Arc<Route>>) {
+        let mut table = self.0.table();
+        match &route {
+            Some(route) => drop(table.routes.insert(api.clone(), Arc::clone(route))),
+            None => drop(table.routes.remove(api)),
+        }
+        for worker in table.workers.values() {
+            worker.send_if_modified(|task| match task {
+                Task::Serve(subscription, known) if subscription.api == *api => {
+                    known.clone_from(&route);
+                    true
+                }
+                _ => false,
+            });
+        }
+    }
+
+    /// Serves a subscription from now on, in place of the one with the same id. Putting what is served already
+    /// changes nothing.
+    pub fn put(&self, subscription: Subscription) {
+        let mut table = self.0.table();
+        let subscription = Arc::new(subscription);
+        let task = Task::Serve(Arc::clone(&subscription), table.routes.get(&subscription.api).cloned());
+        if let Some(worker) = table.workers.get(&subscription.id) {
+            worker.send_if_modified(|known| {
+                let new = !matches!(known, Task::Serve(known, _) if *known == subscription);
+                if new {
+                    *known = task;
+                }
+                new
+            });
+            return;
+        }
+        let (sender, receiver) = watch::channel(task);
+        table.workers.insert(subscription.id.clone(), sender);
+        let worker = Worker::new(Arc::clone(&self.0), subscription.id.clone(), receiver);
+        self.0.workers.spawn(worker.run());
+    }
+
+    /// Serves a subscription no more. A call under way is finished. Its position is kept for a later time
+    /// unless it is to be forgotten.
+    pub fn remove(&self, id: &SubscriptionId, forget: bool) {
+        if let Some(worker) = self.0.table().workers.get(id) {
+            worker.send_replace(Task::End { forget });
+            return;
+        }
+        if forget {
+            let (shared, id) = (Arc::clone(&self.0), id.clone());
+            self.0.workers.spawn(async move { shared.forget(&id).await });
+        }
+    }
+
+    /// Ends all workers; calls under way are finished within `timeout`. False when some were cut off.
+    pub async fn shut_down(&self, timeout: Duration) -> bool {
+        for worker in self.0.table().workers.values() {
+            // A position that is about to be forgotten still is.
+            worker.send_if_modified(|task| {
+                let serving = matches!(task, Task::Serve(..));
+                if serving {
+                    *task = Task::End { forget: false };
+                }
+                serving
+            });
+        }
+        self.0.workers.close();
+        tokio::time::timeout(timeout, self.0.workers.wait()).await.is_ok()
+    }
+}
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // The table is whole after any panic: each change of it is one call.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a worker out that has nothing more to do, unless it was given something meanwhile.
+    pub(crate) fn leave(&self, id: &SubscriptionId, task: &watch::Receiver<Task>) -> bool {
+        let mut table = self.table();
+        // Asked under the lock that every task is given under.
+        let done = !task.has_changed().unwrap_or(false);
+        if done {
+            table.workers.remove(id);
+        }
+        done
+    }
+
+    pub(crate) async fn forget(&self, id: &SubscriptionId) {
+        if let Err(error) = self.positions.forget(&sluice_stream::subscription_reader(&id.0)).await {
+            warn!(subscription = %id, %error, "The position of a closed subscription could not be forgotten.");
+        }
+    }
+}

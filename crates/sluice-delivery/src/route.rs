@@ -1,0 +1,67 @@
+//! What a deployed API offers its subscribers.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use sluice_api::{ApiId, Qos, WebhookConfig};
+use sluice_broker::BrokerDriver;
+use sluice_message::Topic;
+use sluice_policy::Chains;
+use sluice_stream::Begin;
+
+/// An API as its subscribers' workers see it.
+pub struct Route {
+    /// The API, for logs.
+    pub api: ApiId,
+    /// The broker that messages come from.
+    pub driver: Arc<dyn BrokerDriver>,
+    /// Its topics.
+    pub topics: Vec<Topic>,
+    /// Where a subscription without a position begins.
+    pub begin: Begin,
+    /// How much is promised about delivery.
+    pub qos: Qos,
+    /// The policies.
+    pub chains: Chains,
+    /// What all calls have in common.
+    pub webhook: WebhookConfig,
+    /// Where messages go that a subscriber does not take.
+    pub dead_letters: Option<DeadLetters>,
+    /// What is counted.
+    pub metrics: DeliveryMetrics,
+}
+
+/// Where messages go that a subscriber does not take.
+pub struct DeadLetters {
+    /// The broker.
+    pub driver: Arc<dyn BrokerDriver>,
+    /// Its topics.
+    pub topics: Vec<Topic>,
+}
+
+/// What is counted of the deliveries of one API. Handles are shared: a clone counts into the same numbers.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryMetrics {
+    /// Messages that a subscriber has taken, counted for each.
+    pub delivered: Counter,
+    /// Messages that a policy kept back.
+    pub dropped_by_policy: Counter,
+    /// Messages that the broker had dropped before they could be delivered.
+    pub skipped: Counter,
+    /// Calls that did not succeed.
+    pub failed_calls: Counter,
+    /// Messages that were put with the dead letters.
+    pub dead_lettered: Counter,
+    /// Messages that were given up, as the API says they are to be.
+    pub given_up: Counter,
+    /// Headers of messages that HTTP cannot carry.
+    pub headers_left_out: Counter,
+    /// Subscriptions that are being served.
+    pub subscriptions: Gauge,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("api", &self.api).finish_non_exhaustive()
+    }
+}
