@@ -42,7 +42,7 @@ pub struct Flow {
 }
 
 /// Which connections a flow is for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Channel {
     /// Compared with the request's path below the API's own, segment by segment; a segment `:name` stands for
@@ -61,7 +61,7 @@ pub struct Channel {
 }
 
 /// Which requests a flow is for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpSelector {
     /// Compared like [`Channel::channel`]. Default `/`.

@@ -22,9 +22,10 @@ impl Asserter {
     pub(crate) fn new(settings: &Assertion) -> Result<Self, Problem> {
         let text = settings.key_content.expose();
         let (algorithm, key) = match settings.signature_algorithm {
-            AssertionAlgorithm::Rs256 => {
-                (Algorithm::RS256, EncodingKey::from_rsa_pem(text.as_bytes()).map_err(|error| error.to_string()))
-            }
+            AssertionAlgorithm::Rs256 => (
+                Algorithm::RS256,
+                EncodingKey::from_rsa_pem(text.as_bytes()).map_err(|error| error.to_string()),
+            ),
             AssertionAlgorithm::Hs256 if settings.secret_base64_encoded => {
                 let key = STANDARD.decode(text).map_err(|error| error.to_string());
                 (Algorithm::HS256, key.map(|key| EncodingKey::from_secret(&key)))
@@ -48,8 +49,11 @@ impl Asserter {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let id = settings.jwt_id.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
         let audience = settings.audience.as_ref().unwrap_or(&settings.endpoint);
-        let mut claims: Map<String, Value> =
-            settings.custom_claims.iter().map(|claim| (claim.name.clone(), claim.value.clone().into())).collect();
+        let mut claims: Map<String, Value> = settings
+            .custom_claims
+            .iter()
+            .map(|claim| (claim.name.clone(), claim.value.clone().into()))
+            .collect();
         for (name, value) in [
             ("iss", Value::from(settings.issuer.clone())),
             ("sub", settings.subject.clone().into()),

@@ -35,7 +35,7 @@ pub(crate) struct Tokens {
 /// How the token endpoint knows the gateway.
 enum Client {
     Secret(Credentials),
-    Assertion(Asserter),
+    Assertion(Box<Asserter>),
 }
 
 struct Kept {
@@ -83,8 +83,9 @@ impl Auth {
                     .map_err(|problem| problem.within("oauth2"))?
             }
             CallbackAuth::JwtProfileOauth2(assertion) => {
-                let asserter = Asserter::new(assertion).map_err(|problem| problem.within("jwtProfileOauth2"))?;
-                Self::fetched(&assertion.endpoint, Client::Assertion(asserter), &assertion.scopes)
+                let asserter =
+                    Asserter::new(assertion).map_err(|problem| problem.within("jwtProfileOauth2"))?;
+                Self::fetched(&assertion.endpoint, Client::Assertion(Box::new(asserter)), &assertion.scopes)
                     .map_err(|problem| problem.within("jwtProfileOauth2"))?
             }
         })
@@ -92,7 +93,11 @@ impl Auth {
 
     fn fetched(endpoint: &str, client: Client, scopes: &[String]) -> Result<Self, Problem> {
         let endpoint = Url::parse(endpoint).map_err(|error| {
-            Problem::new("endpoint", "subscription.configuration.invalid", format!("This is no URL: {error}."))
+            Problem::new(
+                "endpoint",
+                "subscription.configuration.invalid",
+                format!("This is no URL: {error}."),
+            )
         })?;
         let scopes = scopes.join(" ");
         Ok(Self::Fetched(Box::new(Tokens { endpoint, client, scopes, kept: Mutex::default() })))
@@ -155,7 +160,8 @@ impl Tokens {
                 }
             }
             Client::Assertion(asserter) => {
-                let assertion = asserter.make().map_err(|error| no_token(&format!("signing failed: {error}")))?;
+                let assertion =
+                    asserter.make().map_err(|error| no_token(&format!("signing failed: {error}")))?;
                 let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
                 form.push(("client_assertion_type", kind.to_owned()));
                 form.push(("client_assertion", assertion));
@@ -206,7 +212,10 @@ impl Granted {
 }
 
 fn no_token(reason: &str) -> Failure {
-    Failure::new("delivery.token", format!("No token to call the subscriber with: {}.", reason.trim_end_matches('.')))
+    Failure::new(
+        "delivery.token",
+        format!("No token to call the subscriber with: {}.", reason.trim_end_matches('.')),
+    )
 }
 
 fn basic_value(name: &str, password: &str) -> String {

@@ -29,7 +29,10 @@ pub(crate) enum Fate {
     /// It is dealt with: the subscription goes on behind it.
     Settled,
     /// The subscription was changed or taken away meanwhile; the message is still to be dealt with.
-    Cut,
+    Cut {
+        /// Whether the subscriber may have got it.
+        sent: bool,
+    },
     /// The subscription cannot go on.
     Failed(Failure),
 }
@@ -47,14 +50,19 @@ pub(crate) struct Courier<'s> {
 impl Courier<'_> {
     /// Brings a message, after so long. With `before` the subscription's position is stored durably before the
     /// first call, and the message never goes out a second time.
-    pub(crate) async fn bring(&self, message: Message, delay: Duration, before: Option<(&str, Position)>) -> Fate {
+    pub(crate) async fn bring(
+        &self,
+        message: Message,
+        delay: Duration,
+        before: Option<(&str, Position)>,
+    ) -> Fate {
         if !delay.is_zero() && self.pause(delay).await {
-            return Fate::Cut;
+            return Fate::Cut { sent: false };
         }
         if let Some((reader, position)) = before
             && !self.store(reader, position).await
         {
-            return Fate::Cut;
+            return Fate::Cut { sent: false };
         }
         let request = Request::new(&self.subscription.id, &message, &self.exchange.own_headers);
         if request.left_out > 0 {
@@ -105,13 +113,19 @@ impl Courier<'_> {
             }
             let wait = wait.unwrap_or_else(|| retry::delay(settings, calls, retry::random()));
             if self.pause(wait).await {
-                return Fate::Cut;
+                return Fate::Cut { sent: true };
             }
         }
     }
 
     /// Puts a message with the dead letters; without any the subscription fails, or the message is given up.
-    pub(crate) async fn set_aside(&self, message: &Message, failure: Failure, calls: u32, fails: bool) -> Fate {
+    pub(crate) async fn set_aside(
+        &self,
+        message: &Message,
+        failure: Failure,
+        calls: u32,
+        fails: bool,
+    ) -> Fate {
         if let Some(letters) = &self.route.dead_letters {
             return self.bury(letters, &letter(self.subscription, message, &failure, calls)).await;
         }
@@ -130,12 +144,16 @@ impl Courier<'_> {
         let mut wait = BACKOFF.0;
         for topic in &letters.topics {
             while let Err(error) = letters.driver.publish(topic, letter.clone()).await {
+                if !error.retryable() {
+                    let text = format!("A message cannot be put with the dead letters in {topic}: {error}");
+                    return Fate::Failed(Failure::new("delivery.dead-letter", text));
+                }
                 warn!(
                     api = %self.route.api, subscription = %self.subscription.id, %topic, %error,
                     "A message could not be put with the dead letters; trying again."
                 );
                 if self.pause(wait).await {
-                    return Fate::Cut;
+                    return Fate::Cut { sent: true };
                 }
                 wait = (wait * 2).min(BACKOFF.1);
             }

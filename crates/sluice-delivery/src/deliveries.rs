@@ -71,7 +71,14 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct Table {
     routes: HashMap<ApiId, Arc<Route>>,
-    workers: HashMap<SubscriptionId, watch::Sender<Task>>,
+    workers: HashMap<SubscriptionId, Working>,
+}
+
+/// A worker, as it is told and asked.
+#[derive(Debug)]
+struct Working {
+    task: watch::Sender<Task>,
+    placed: watch::Receiver<bool>,
 }
 
 /// What a worker is to do.
@@ -126,16 +133,16 @@ impl Deliveries {
 
     /// Sets what an API offers from now on; with `None` its subscriptions rest. Calls under way are finished
     /// under the former route.
-    pub fn set_route(&self, api: &ApiId, route: Option<Arc<Route>>) {
+    pub fn set_route(&self, api: &ApiId, route: Option<&Arc<Route>>) {
         let mut table = self.0.table();
-        match &route {
+        match route {
             Some(route) => drop(table.routes.insert(api.clone(), Arc::clone(route))),
             None => drop(table.routes.remove(api)),
         }
         for worker in table.workers.values() {
-            worker.send_if_modified(|task| match task {
+            worker.task.send_if_modified(|task| match task {
                 Task::Serve(subscription, known) if subscription.api == *api => {
-                    known.clone_from(&route);
+                    *known = route.cloned();
                     true
                 }
                 _ => false,
@@ -150,7 +157,7 @@ impl Deliveries {
         let subscription = Arc::new(subscription);
         let task = Task::Serve(Arc::clone(&subscription), table.routes.get(&subscription.api).cloned());
         if let Some(worker) = table.workers.get(&subscription.id) {
-            worker.send_if_modified(|known| {
+            worker.task.send_if_modified(|known| {
                 let new = !matches!(known, Task::Serve(known, _) if *known == subscription);
                 if new {
                     *known = task;
@@ -159,17 +166,33 @@ impl Deliveries {
             });
             return;
         }
-        let (sender, receiver) = watch::channel(task);
-        table.workers.insert(subscription.id.clone(), sender);
-        let worker = Worker::new(Arc::clone(&self.0), subscription.id.clone(), receiver);
+        let (task, tasks) = watch::channel(task);
+        let (placing, placed) = watch::channel(false);
+        table.workers.insert(subscription.id.clone(), Working { task, placed });
+        let worker = Worker::new(Arc::clone(&self.0), subscription.id.clone(), tasks, placing);
         self.0.workers.spawn(worker.run());
+    }
+
+    /// Resolves once everything published from now on will reach a subscription, or when that is not to be
+    /// expected: its API is not served, or it has failed. The broker may keep one waiting.
+    pub async fn placed(&self, id: &SubscriptionId) {
+        let mut placed = {
+            let table = self.0.table();
+            let Some(worker) = table.workers.get(id) else { return };
+            if !matches!(&*worker.task.borrow(), Task::Serve(_, Some(_))) {
+                return;
+            }
+            worker.placed.clone()
+        };
+        // An error: the worker has ended.
+        let _ended = placed.wait_for(|placed| *placed).await;
     }
 
     /// Serves a subscription no more. A call under way is finished. Its position is kept for a later time
     /// unless it is to be forgotten.
     pub fn remove(&self, id: &SubscriptionId, forget: bool) {
         if let Some(worker) = self.0.table().workers.get(id) {
-            worker.send_replace(Task::End { forget });
+            worker.task.send_replace(Task::End { forget });
             return;
         }
         if forget {
@@ -182,7 +205,7 @@ impl Deliveries {
     pub async fn shut_down(&self, timeout: Duration) -> bool {
         for worker in self.0.table().workers.values() {
             // A position that is about to be forgotten still is.
-            worker.send_if_modified(|task| {
+            worker.task.send_if_modified(|task| {
                 let serving = matches!(task, Task::Serve(..));
                 if serving {
                     *task = Task::End { forget: false };

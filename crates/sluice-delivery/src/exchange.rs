@@ -76,7 +76,11 @@ impl Exchange {
     ) -> Result<Self, Problem> {
         clients.guard().check_url(&callback.callback_url).map_err(|problem| problem.within("callbackUrl"))?;
         let url = Url::parse(&callback.callback_url).map_err(|error| {
-            Problem::new("callbackUrl", "subscription.configuration.invalid", format!("This is no URL: {error}."))
+            Problem::new(
+                "callbackUrl",
+                "subscription.configuration.invalid",
+                format!("This is no URL: {error}."),
+            )
         })?;
         let settings = Settings::new(callback.ssl.as_ref(), webhook.proxy.as_ref(), &webhook.http);
         Ok(Self {
@@ -139,7 +143,9 @@ impl Exchange {
             )),
             300..=399 => Answer::Refused(failure(
                 "delivery.redirect",
-                format!("{host} answered {code}; redirects are not followed. Subscribe with the final address."),
+                format!(
+                    "{host} answered {code}; redirects are not followed. Subscribe with the final address."
+                ),
             )),
             408 | 425 | 429 | 500..=599 => {
                 let wait = matches!(code, 429 | 503)

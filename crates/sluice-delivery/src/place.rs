@@ -28,12 +28,13 @@ enum Trouble {
 pub(crate) async fn open(
     shared: &Shared,
     route: &Route,
+    topics: &[Topic],
     reader: &str,
     position: &mut Option<Position>,
 ) -> Cursor {
     let mut wait = BACKOFF.0;
     loop {
-        match attempt(shared, route, reader, position).await {
+        match attempt(shared, route, topics, reader, position).await {
             Ok(cursor) => return cursor,
             Err(trouble) => {
                 warn!(
@@ -50,10 +51,11 @@ pub(crate) async fn open(
 async fn attempt(
     shared: &Shared,
     route: &Route,
+    topics: &[Topic],
     reader: &str,
     position: &mut Option<Position>,
 ) -> Result<Cursor, Trouble> {
-    let join = |begin, lag| shared.hubs.join(&route.driver, &route.topics, begin, lag);
+    let join = |begin, lag| shared.hubs.join(&route.driver, topics, begin, lag);
     if route.qos == Qos::None {
         return Ok(join(Begin::Latest, Lag::Skip).await?);
     }
@@ -64,14 +66,15 @@ async fn attempt(
     let Some(known) = known else {
         let cursor = join(route.begin.clone(), Lag::CatchUp).await?;
         let begun = cursor.position();
-        // Kept before the first message, so that nothing that comes from now on can be missed.
-        shared.positions.save(reader, begun.clone()).await?;
-        *position = Some(begun);
+        // Kept before the first message, so that nothing that comes from now on can be missed; should that fail,
+        // the next try begins here, too.
+        *position = Some(begun.clone());
+        shared.positions.save(reader, begun).await?;
         return Ok(cursor);
     };
     // Put back first: it is not to be looked up again when the broker is away.
     let known = position.insert(known);
-    let fitted = fitted(route, known).await?;
+    let fitted = fitted(route, topics, known).await?;
     match join(Begin::After(fitted.clone()), Lag::CatchUp).await {
         Ok(cursor) => {
             *known = fitted;
@@ -92,13 +95,13 @@ async fn attempt(
 
 /// The position in the topics that the API has now: a topic that it had before is forgotten, a new one is begun
 /// where new subscriptions begin.
-async fn fitted(route: &Route, known: &Position) -> Result<Position, DriverError> {
+async fn fitted(route: &Route, topics: &[Topic], known: &Position) -> Result<Position, DriverError> {
     let mut fitted = Position::new();
-    for (topic, partition, next) in known.nexts().filter(|(topic, _, _)| route.topics.contains(topic)) {
+    for (topic, partition, next) in known.nexts().filter(|(topic, _, _)| topics.contains(topic)) {
         fitted.set_next(topic, partition, next);
     }
     let named = |wanted: &&Topic| known.nexts().any(|(topic, _, _)| topic == *wanted);
-    let new: Vec<Topic> = route.topics.iter().filter(|topic| !named(topic)).cloned().collect();
+    let new: Vec<Topic> = topics.iter().filter(|topic| !named(topic)).cloned().collect();
     if !new.is_empty() && !known.is_empty() && route.begin == Begin::Latest {
         for ((topic, partition), range) in route.driver.bounds(&new).await? {
             fitted.set_next(&topic, partition, range.end);

@@ -69,7 +69,8 @@ fn message_headers(message: &Message) -> (HeaderMap, u64) {
     for header in message.headers() {
         bytes += header.name.len() + header.value.len();
         let fits = headers.len() < MAX_HEADERS && bytes <= MAX_HEADER_BYTES;
-        let parts = (HeaderName::try_from(&*header.name), HeaderValue::from_maybe_shared(header.value.clone()));
+        let parts =
+            (HeaderName::try_from(&*header.name), HeaderValue::from_maybe_shared(header.value.clone()));
         match parts {
             (Ok(name), Ok(value))
                 if fits && name != USER_AGENT && !Callback::reserves_header(name.as_str()) =>
@@ -110,9 +111,8 @@ mod tests {
 
     #[test]
     fn headers_that_http_cannot_carry_are_left_out_and_counted() {
-        let mut headers: Headers = [("bad name", "x"), ("", "x"), ("host", "evil"), ("Content-Length", "9")]
-            .into_iter()
-            .collect();
+        let mut headers: Headers =
+            [("bad name", "x"), ("", "x"), ("host", "evil"), ("Content-Length", "9")].into_iter().collect();
         headers.append("x-line", &b"a\r\nX-Evil: 1"[..]);
         headers.append("x-binary", &b"\x00\x01"[..]);
         headers.append("x-utf8", "\u{e4}");
@@ -134,7 +134,8 @@ mod tests {
     fn a_content_type_is_the_messages_or_the_subscribers_or_told_from_the_payload() {
         let own = Headers::from_iter([("content-type", "text/csv")]);
         assert_eq!(request("{}", own, &[("Content-Type", "a/b")]).headers[CONTENT_TYPE], "text/csv");
-        let type_of = |payload, own: &[_]| request(payload, Headers::new(), own).headers[CONTENT_TYPE].clone();
+        let type_of =
+            |payload, own: &[_]| request(payload, Headers::new(), own).headers[CONTENT_TYPE].clone();
         assert_eq!(type_of("{}", &[("Content-Type", "a/b")]), "a/b");
         assert_eq!(type_of(" {\"a\":1}", &[]), "application/json");
         assert_eq!(type_of("{not json", &[]), "application/octet-stream");

@@ -65,7 +65,8 @@ mod tests {
             max_delay_seconds: 86_400,
             ..CallbackRetry::default()
         };
-        let waits: Vec<_> = [1, 2, 3, 4, 17, 33, 90].map(|failed| plain_delay(&retry, failed).as_secs()).into();
+        let waits: Vec<_> =
+            [1, 2, 3, 4, 17, 33, 90].map(|failed| plain_delay(&retry, failed).as_secs()).into();
         assert_eq!(waits, [1, 2, 4, 8, 65_536, 86_400, 86_400]);
     }
 

@@ -6,7 +6,7 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use sluice_api::{ApiId, Qos, WebhookConfig};
 use sluice_broker::BrokerDriver;
 use sluice_message::Topic;
-use sluice_policy::Chains;
+use sluice_policy::{Chains, ChosenBy};
 use sluice_stream::Begin;
 
 /// An API as its subscribers' workers see it.
@@ -17,6 +17,8 @@ pub struct Route {
     pub driver: Arc<dyn BrokerDriver>,
     /// Its topics.
     pub topics: Vec<Topic>,
+    /// The attributes by which policies choose other topics.
+    pub chosen_by: ChosenBy,
     /// Where a subscription without a position begins.
     pub begin: Begin,
     /// How much is promised about delivery.

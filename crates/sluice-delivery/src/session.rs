@@ -41,6 +41,8 @@ pub(crate) struct Session<'s> {
     subscription: &'s Arc<Subscription>,
     route: &'s Arc<Route>,
     reader: String,
+    /// Told when everything published from then on will reach the subscriber.
+    placed: &'s watch::Sender<bool>,
 }
 
 /// What is to be done with a message.
@@ -56,8 +58,10 @@ impl<'s> Session<'s> {
         shared: &'s Shared,
         subscription: &'s Arc<Subscription>,
         route: &'s Arc<Route>,
+        placed: &'s watch::Sender<bool>,
     ) -> Self {
-        Self { shared, subscription, route, reader: subscription_reader(&subscription.id.0) }
+        let reader = subscription_reader(&subscription.id.0);
+        Self { shared, subscription, route, reader, placed }
     }
 
     /// Serves the subscription until something changes. `position` is how far it has come, where that is known.
@@ -68,13 +72,18 @@ impl<'s> Session<'s> {
     ) -> End {
         let callback = &self.subscription.callback;
         let webhook = &self.route.webhook;
-        let exchange = match Exchange::new(callback, webhook, &self.shared.clients, self.shared.longest_wait) {
+        let exchange = match Exchange::new(callback, webhook, &self.shared.clients, self.shared.longest_wait)
+        {
             Ok(exchange) => exchange,
             Err(problem) => return End::Failed(Failure::new(problem.code, problem.to_string())),
         };
         let caller = match self.met().await {
             Ok(caller) => caller,
             Err(failure) => return End::Failed(failure),
+        };
+        let topics = match self.route.chosen_by.deliver(&self.route.topics, caller.attributes()) {
+            Ok(topics) => topics,
+            Err(error) => return End::Failed(Failure::new("policy.topic.invalid", error.to_string())),
         };
         let winding = CancellationToken::new();
         let (shared, route, subscription) = (self.shared, &**self.route, self.subscription);
@@ -84,7 +93,7 @@ impl<'s> Session<'s> {
                 biased;
                 _ = task.changed() => return End::Changed,
                 () = self.over() => return End::Over,
-                cursor = place::open(self.shared, self.route, &self.reader, position) => cursor,
+                cursor = place::open(self.shared, self.route, &topics, &self.reader, position) => cursor,
             };
             if let Some(end) = self.follow(opened, &caller, &courier, task, position).await {
                 return end;
@@ -123,7 +132,12 @@ impl<'s> Session<'s> {
         let mut handled = cursor.position();
         let (mut batch, mut queue) = (Vec::new(), VecDeque::new());
         let mut calls = FuturesUnordered::new();
+        // A source that has an end has nothing more for this subscription.
+        let mut exhausted = false;
         let mut end = None;
+        self.placed.send_replace(true);
+        // Also where the one to be kept at the beginning could not be.
+        self.remember(&handled, position);
         loop {
             let mut moved = false;
             while end.is_none() && calls.len() < window {
@@ -158,7 +172,9 @@ impl<'s> Session<'s> {
             if moved {
                 self.remember(&handled, position);
             }
-            if calls.is_empty() && let Some(end) = end {
+            if calls.is_empty()
+                && let Some(end) = end
+            {
                 return end;
             }
             tokio::select! {
@@ -168,7 +184,13 @@ impl<'s> Session<'s> {
                         advance(&mut handled, place.as_ref());
                         self.remember(&handled, position);
                     }
-                    Fate::Cut => end = end.or(Some(Some(End::Changed))),
+                    Fate::Cut { sent } => {
+                        if !sent && position.is_some() {
+                            // It may go out another time, also where that is at most once.
+                            *position = Some(handled.clone());
+                        }
+                        end = end.or(Some(Some(End::Changed)));
+                    }
                     Fate::Failed(failure) => {
                         courier.winding.cancel();
                         end = Some(Some(End::Failed(failure)));
@@ -182,7 +204,9 @@ impl<'s> Session<'s> {
                     courier.winding.cancel();
                     end = Some(Some(End::Over));
                 }
-                step = cursor.next(&mut batch), if end.is_none() && queue.is_empty() && calls.len() < window => {
+                step = cursor.next(&mut batch),
+                    if !exhausted && end.is_none() && queue.is_empty() && calls.len() < window =>
+                {
                     match step {
                         Ok(Step::Messages) => queue.extend(batch.drain(..)),
                         Ok(Step::Skipped(count)) => {
@@ -190,11 +214,7 @@ impl<'s> Session<'s> {
                             handled = cursor.position();
                             self.remember(&handled, position);
                         }
-                        // A source that has an end has nothing more for this subscription.
-                        Ok(Step::Ended) => {
-                            let _changed = task.changed().await;
-                            end = Some(Some(End::Changed));
-                        }
+                        Ok(Step::Ended) => exhausted = true,
                         Err(error) => {
                             error!(
                                 api = %self.route.api, subscription = %self.subscription.id, %error,

@@ -79,7 +79,9 @@ mod tests {
             let (partition, offset) = (sluice_message::Partition(0), sluice_message::Offset(offset));
             Message::builder().place(Place { topic: "t".into(), partition, offset }).build()
         };
-        let id = |subscription: &str, offset| message_id(&SubscriptionId(subscription.to_owned()), &message(offset));
+        let id = |subscription: &str, offset| {
+            message_id(&SubscriptionId(subscription.to_owned()), &message(offset))
+        };
         assert_eq!(id("s", 1), id("s", 1));
         assert!(id("s", 1) != id("s", 2) && id("s", 1) != id("t", 1));
     }

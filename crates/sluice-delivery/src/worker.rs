@@ -24,11 +24,18 @@ pub(crate) struct Worker {
     task: watch::Receiver<Task>,
     /// How far it has come, once that is known.
     position: Option<Position>,
+    /// Told when everything published from then on will reach the subscriber.
+    placed: watch::Sender<bool>,
 }
 
 impl Worker {
-    pub(crate) const fn new(shared: Arc<Shared>, id: SubscriptionId, task: watch::Receiver<Task>) -> Self {
-        Self { shared, id, task, position: None }
+    pub(crate) const fn new(
+        shared: Arc<Shared>,
+        id: SubscriptionId,
+        task: watch::Receiver<Task>,
+        placed: watch::Sender<bool>,
+    ) -> Self {
+        Self { shared, id, task, position: None, placed }
     }
 
     /// Does what it is told until there is nothing to do.
@@ -43,7 +50,7 @@ impl Worker {
                         continue;
                     }
                     route.metrics.subscriptions.inc();
-                    let session = Session::new(&self.shared, &subscription, &route);
+                    let session = Session::new(&self.shared, &subscription, &route, &self.placed);
                     let end = session.serve(&mut self.task, &mut self.position).await;
                     route.metrics.subscriptions.dec();
                     match end {

@@ -8,8 +8,8 @@ use sluice_api::{AutoOffsetReset, EventApi, PlanId, PlanSecurity, Problem, Recei
 use sluice_broker::BrokerDriver;
 use sluice_delivery::{DeadLetters, DeliveryMetrics, Route};
 use sluice_message::Topic;
-use sluice_policy::{Caller, Chains, Environment, Response};
-use sluice_receiver::{ApiMetrics, Binding, Body, ChosenBy, FailureLog, put_headers};
+use sluice_policy::{Caller, Chains, ChosenBy, Environment, Response};
+use sluice_receiver::{ApiMetrics, Binding, Body, FailureLog, put_headers};
 use sluice_stream::{Begin, Hubs, Positions};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -146,6 +146,7 @@ fn route(
         api: api.id.clone(),
         driver: Arc::clone(&binding.driver),
         topics: binding.deliver_topics.clone(),
+        chosen_by: binding.chosen_by.clone(),
         begin: binding.begin.clone(),
         qos: receiver.qos,
         chains: binding.chains.clone(),

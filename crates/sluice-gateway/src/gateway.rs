@@ -11,7 +11,7 @@ use sluice_api::{ApiId, EventApi, Problem};
 use sluice_delivery::{Deliveries, DeliveryMetrics, DeliveryOptions, Failed};
 use sluice_policy::Environment;
 use sluice_receiver::ApiMetrics;
-use sluice_stream::{HubOptions, Hubs, Positions, StreamMetrics};
+use sluice_stream::{HubOptions, Hubs, Positions, StreamMetrics, client_prefix};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -141,7 +141,7 @@ impl Gateway {
             (deployment.api.id.clone(), deployment.api.name.clone(), deployment.route.clone());
         let former = deployments.insert(id.clone(), Arc::new(deployment));
         inner.publish_routes(&deployments);
-        inner.deliveries.set_route(&id, route);
+        inner.deliveries.set_route(&id, route.as_ref());
         drop(deployments);
         info!(api = %id, name, "An event API is deployed.");
         if let Some(former) = former {
@@ -169,7 +169,9 @@ impl Gateway {
         let calls = self.0.deliveries.shut_down(self.0.options.drain_timeout);
         let ((), finished) = tokio::join!(self.drain_all(), calls);
         if !finished {
-            warn!("Calls to subscribers were still under way after the drain timeout; they will be repeated.");
+            warn!(
+                "Calls to subscribers were still under way after the drain timeout; they will be repeated."
+            );
         }
         let mut closing = JoinSet::new();
         for driver in self.0.shared.drivers.all() {
@@ -188,6 +190,13 @@ impl Gateway {
         }
         self.0.draining.close();
         self.0.draining.wait().await;
+    }
+
+    /// Forgets how far the clients of an API have come that is gone for good.
+    pub async fn forget_clients(&self, id: &ApiId) {
+        if let Err(error) = self.0.shared.positions.forget_prefix(&client_prefix(&id.0)).await {
+            warn!(api = %id, %error, "The positions of the clients of a deleted API could not be forgotten.");
+        }
     }
 
     /// All counters in the OpenMetrics text format.

@@ -4,6 +4,7 @@
 use sluice_api::{Callback, Problem, Subscription, SubscriptionId};
 use sluice_delivery::Failed;
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use crate::Gateway;
 
@@ -18,6 +19,15 @@ impl Gateway {
     /// changes nothing.
     pub fn put_subscription(&self, subscription: Subscription) {
         self.deliveries().put(subscription);
+    }
+
+    /// Resolves once everything published from now on will reach a subscription, or when that is not to be
+    /// expected; at the latest after the time that a stream waits for its broker.
+    pub async fn placed(&self, id: &SubscriptionId) {
+        let timeout = self.options().hub.open_timeout;
+        if tokio::time::timeout(timeout, self.deliveries().placed(id)).await.is_err() {
+            warn!(subscription = %id, "A subscription has no place yet: its broker does not answer.");
+        }
     }
 
     /// Serves a subscription no more. Its position is kept for a later time, unless it is to be forgotten.

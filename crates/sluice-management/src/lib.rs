@@ -5,10 +5,12 @@
 //! passes through here.
 
 mod auth;
+mod contract;
 mod definition;
 mod gravitee;
 mod registry;
 mod rest;
+mod schema;
 
 pub use auth::{Auth, DEFAULT_PASSWORD, Password, USER};
 pub use definition::read_definition;

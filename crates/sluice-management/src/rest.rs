@@ -13,6 +13,7 @@ use axum::{
 use crate::{
     Auth, Registry,
     auth::Admission,
+    contract::{Contract, pages},
     gravitee::{self, ErrorAnswer},
 };
 
@@ -21,12 +22,15 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Every management contract and the counters, for the administrator only.
 pub fn router(registry: Registry, auth: Auth) -> Router {
-    gravitee::routes()
+    let contracts = gravitee::contracts();
+    let served = contracts.iter().map(Contract::router);
+    served
+        .fold(pages(&contracts), Router::merge)
         .route("/metrics", get(metrics))
         .with_state(registry)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::map_response(in_json))
         .layer(middleware::from_fn_with_state(auth, guard))
+        .layer(middleware::from_fn(in_contract))
 }
 
 /// What is counted, for Prometheus.
@@ -73,14 +77,30 @@ fn authorization(headers: &HeaderMap) -> Option<&str> {
     headers.get(header::AUTHORIZATION)?.to_str().ok()
 }
 
-/// Errors that the framework answers by itself, unknown addresses and methods among them, in the form that
-/// all others have.
-async fn in_json(response: Response) -> Response {
-    let status = response.status();
-    let json = HeaderValue::from_static("application/json");
-    if status.as_u16() < 400 || response.headers().get(header::CONTENT_TYPE) == Some(&json) {
+/// Errors in the form of the contract whose address it is, also those that the framework answers by itself,
+/// unknown addresses and methods among them.
+async fn in_contract(request: Request, next: Next) -> Response {
+    let later = gravitee::is_later(request.uri().path());
+    let mut response = next.run(request).await;
+    if response.status().as_u16() < 400 {
         return response;
     }
+    let told = response.extensions_mut().remove::<ErrorAnswer>();
+    let was_told = told.is_some();
+    let error = told.unwrap_or_else(|| by_status(response.status()));
+    if was_told && !later {
+        return response;
+    }
+    let mut answer = if later { error.in_later_contract() } else { error.into_response() };
+    for name in [header::ALLOW, header::RETRY_AFTER, header::WWW_AUTHENTICATE] {
+        if let Some(value) = response.headers_mut().remove(&name) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
+    answer
+}
+
+fn by_status(status: StatusCode) -> ErrorAnswer {
     let (code, message) = match status {
         StatusCode::NOT_FOUND => ("route.notFound", "There is nothing at this address."),
         StatusCode::METHOD_NOT_ALLOWED => {
@@ -89,9 +109,5 @@ async fn in_json(response: Response) -> Response {
         StatusCode::PAYLOAD_TOO_LARGE => ("body.tooLarge", "The body is larger than 1 MiB."),
         _ => ("request.invalid", "The request can not be read."),
     };
-    let mut answer = ErrorAnswer::new(status, code, message).into_response();
-    if let Some(allow) = response.headers().get(header::ALLOW) {
-        answer.headers_mut().insert(header::ALLOW, allow.clone());
-    }
-    answer
+    ErrorAnswer::new(status, code, message)
 }

@@ -14,6 +14,13 @@ pub(crate) fn of_settings<T: JsonSchema>() -> Value {
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
+/// A schema that was made elsewhere, in the same form.
+pub(crate) fn in_forms(schema: Value) -> Value {
+    let Ok(mut schema) = Schema::try_from(schema) else { return Value::Bool(true) };
+    InForms.transform(&mut schema);
+    schema.to_value()
+}
+
 /// Takes away what makers of forms do not read.
 #[derive(Debug, Clone)]
 struct InForms;

@@ -19,6 +19,7 @@ mod site;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use caller::Caller;
 pub use catalogue::{Entry, catalogue};
@@ -28,3 +29,4 @@ pub use rejection::{Rejection, Rendered};
 pub use sluice_expression::{
     Api, Environment, EvalContext, Request, Response, Subscription, SubscriptionKind,
 };
+pub use topics::{ChosenBy, NoTopic};

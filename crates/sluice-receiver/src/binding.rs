@@ -6,12 +6,12 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use sluice_api::ApiId;
 use sluice_broker::BrokerDriver;
 use sluice_message::Topic;
-use sluice_policy::Chains;
+use sluice_policy::{Chains, ChosenBy};
 use sluice_stream::{Begin, Hubs, Positions};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{failures::FailureLog, topics::ChosenBy};
+use crate::failures::FailureLog;
 
 /// An event API as its receivers see it: a broker, topics, policies, bounds.
 pub struct Binding {

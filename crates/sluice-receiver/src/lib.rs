@@ -15,7 +15,6 @@ mod publishing;
 mod query;
 mod refusal;
 pub mod sse;
-mod topics;
 pub mod websocket;
 
 pub use binding::{ApiMetrics, Binding};
@@ -23,4 +22,3 @@ pub use body::Body;
 pub use failures::FailureLog;
 pub use query::parameters;
 pub use refusal::{Refusal, accepts_json, put_headers};
-pub use topics::ChosenBy;

@@ -4,9 +4,9 @@ use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 use sluice_broker::DriverError;
 use sluice_message::Message;
-use sluice_policy::{Caller, Chain, DropReason, Outcome, Rejection};
+use sluice_policy::{Caller, Chain, DropReason, NoTopic, Outcome, Rejection};
 
-use crate::{Binding, Refusal, topics};
+use crate::{Binding, Refusal};
 
 /// Why a message is not with the broker.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) enum Failure {
     /// A policy refused it.
     Rejected(Rejection),
     /// A policy sent it where it cannot go.
-    Misled(Refusal),
+    Misled(NoTopic),
     /// The broker did not take it; it may have been written to some of its topics.
     Broker(DriverError),
 }
@@ -30,8 +30,11 @@ pub(crate) async fn publish(
     message: Message,
 ) -> Result<(), Failure> {
     let message = if chain.is_empty() { message } else { admitted(binding, chain, caller, message).await? };
-    let message = topics::with_key(binding, caller.attributes(), message);
-    let topics = topics::of_publish(binding, caller.attributes(), &message).map_err(Failure::Misled)?;
+    let message = binding.chosen_by.with_key(caller.attributes(), message);
+    let topics = binding
+        .chosen_by
+        .publish(&binding.publish_topics, caller.attributes(), &message)
+        .map_err(Failure::Misled)?;
     for topic in topics.iter() {
         binding.driver.publish(topic, message.clone()).await.map_err(Failure::Broker)?;
     }
@@ -91,7 +94,7 @@ impl From<Failure> for Refusal {
                 Self::new(StatusCode::FORBIDDEN, "policy.dropped", text)
             }
             Failure::Rejected(rejection) => rejection.into(),
-            Failure::Misled(refusal) => refusal,
+            Failure::Misled(error) => error.into(),
             Failure::Broker(error) => error.into(),
         }
     }

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use sluice_broker::{DriverError, ErrorKind, Fault};
 use sluice_message::Headers;
-use sluice_policy::{Rejection, Rendered};
+use sluice_policy::{NoTopic, Rejection, Rendered};
 
 use crate::Body;
 
@@ -114,6 +114,13 @@ const fn told(kind: ErrorKind) -> &'static str {
         ErrorKind::Unsupported | ErrorKind::Configuration | ErrorKind::Other => {
             "The broker behind this API cannot be used as it is set. Its operator has to act."
         }
+    }
+}
+
+impl From<NoTopic> for Refusal {
+    fn from(error: NoTopic) -> Self {
+        let text = format!("Invalid configuration: {error}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "policy.topic.invalid", text)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sluice_api::{ApiId, ApplicationId, Callback, PlanId, SubscriptionId};
 
@@ -69,7 +70,7 @@ pub struct ConsumerConfiguration {
 }
 
 /// What the publisher says about a subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SubscriptionStatus {
     /// Asked for.
@@ -92,7 +93,7 @@ impl SubscriptionStatus {
 }
 
 /// What the consumer says about a subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ConsumerStatus {
     /// It wants messages.

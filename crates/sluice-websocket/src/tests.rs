@@ -253,10 +253,11 @@ proptest! {
         compression: bool,
     ) {
         let bytes: Vec<u8> = frames.iter().flat_map(|(first, content)| frame(*first, content)).collect();
-        prop_assert_eq!(
-            read_in_steps(&bytes, step, compression),
-            read_in_steps(&bytes, usize::MAX, compression)
-        );
+        let (events, violation) = read_in_steps(&bytes, usize::MAX, compression);
+        let (cut_events, cut_violation) = read_in_steps(&bytes, step, compression);
+        prop_assert_eq!(events, cut_events);
+        // Of two faults in one piece it depends on the cut which is seen first.
+        prop_assert_eq!(violation.is_some(), cut_violation.is_some());
     }
 
     #[test]

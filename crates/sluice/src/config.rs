@@ -2,10 +2,12 @@
 
 use std::{env::VarError, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use ipnet::IpNet;
 use serde::Deserialize;
 use sluice_api::{Format, Problem, from_value, parse_document};
 use sluice_broker::LogOptions;
 use sluice_broker_kafka::KafkaOptions;
+use sluice_delivery::{DeliveryOptions, Guard, GuardOptions};
 use sluice_expression::Environment;
 use sluice_gateway::{GatewayOptions, ListenOptions};
 use sluice_management::{DEFAULT_PASSWORD, Password};
@@ -33,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) dictionaries: Dictionaries,
     /// Where the files are that expressions find under `#secrets`.
     pub(crate) secrets_dir: Option<PathBuf>,
+    pub(crate) webhooks: Webhooks,
 }
 
 /// The config file. Keys are those of the flags in camel case, and sections for what has no flag.
@@ -51,6 +54,7 @@ struct File {
     embedded_log: EmbeddedLog,
     dictionaries: Dictionaries,
     secrets_dir: Option<PathBuf>,
+    webhooks: Webhooks,
 }
 
 /// Bounds of the process. Those of an API (its largest body) stand in its definition.
@@ -140,6 +144,29 @@ impl Default for EmbeddedLog {
     }
 }
 
+/// Calls to subscribers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Webhooks {
+    /// Networks that may be called although they are not public, as `10.1.0.0/16`.
+    pub(crate) allow: Vec<IpNet>,
+    /// Calls under way at once, of all subscriptions together.
+    pub(crate) max_calls: usize,
+    /// The longest time that a server may ask to be left alone, by `Retry-After`.
+    pub(crate) longest_wait_ms: u64,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        let deliveries = DeliveryOptions::default();
+        Self {
+            allow: Vec::new(),
+            max_calls: deliveries.max_calls,
+            longest_wait_ms: milliseconds(deliveries.longest_wait),
+        }
+    }
+}
+
 impl Config {
     /// Decides every setting. All faults are told at once, each with the key, flag or variable concerned.
     pub(crate) fn load(options: Options) -> Result<Self, Vec<String>> {
@@ -175,6 +202,7 @@ impl Config {
             embedded_log: file.embedded_log,
             dictionaries: file.dictionaries,
             secrets_dir: file.secrets_dir,
+            webhooks: file.webhooks,
         };
         let faults = config.faults();
         if faults.is_empty() { Ok(config) } else { Err(faults) }
@@ -209,6 +237,8 @@ impl Config {
             ("limits.ringBytes", limits.ring_bytes as u64, 1024, tebibyte),
             ("limits.catchUpReaders", limits.catch_up_readers as u64, 1, 10_000),
             ("limits.lingerMs", limits.linger_ms, 0, day),
+            ("webhooks.maxCalls", self.webhooks.max_calls as u64, 1, 100_000),
+            ("webhooks.longestWaitMs", self.webhooks.longest_wait_ms, 1, 7 * day),
             ("embeddedLog.retentionHours", log.retention_hours, 1, 1_000_000),
             ("embeddedLog.retentionBytes", log.retention_bytes, 1 << 20, 1 << 60),
             ("embeddedLog.maxTopics", log.max_topics as u64, 1, 100_000),
@@ -226,7 +256,10 @@ impl Config {
         faults
     }
 
-    pub(crate) fn gateway_options(&self, environment: Environment) -> GatewayOptions {
+    /// `dev` calls listeners on the same machine.
+    pub(crate) fn gateway_options(&self, environment: Environment, dev: bool) -> GatewayOptions {
+        let mut guard = if dev { GuardOptions::loopback() } else { GuardOptions::default() };
+        guard.allow.extend(&self.webhooks.allow);
         let limits = &self.limits;
         GatewayOptions {
             hub: HubOptions {
@@ -241,6 +274,11 @@ impl Config {
             request_timeout: Duration::from_millis(limits.request_timeout_ms),
             drain_timeout: self.drain_timeout(),
             environment: Arc::new(environment),
+            deliveries: DeliveryOptions {
+                guard: Guard::new(guard),
+                max_calls: self.webhooks.max_calls,
+                longest_wait: Duration::from_millis(self.webhooks.longest_wait_ms),
+            },
         }
     }
 

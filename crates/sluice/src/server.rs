@@ -78,7 +78,7 @@ impl Server {
         let store = Store::open(&config.data_dir).await.map_err(|error| error.to_string())?;
         let positions = Arc::new(store.positions());
         let gateway =
-            Gateway::new(config.gateway_options(environment), Box::new(Brokers::new(config)), positions);
+            Gateway::new(config.gateway_options(environment, mode == Mode::Dev), Box::new(Brokers::new(config)), positions);
         let registry = Registry::open(store, gateway.clone()).await.map_err(|error| error.to_string())?;
         let built_in = if mode == Mode::Dev { dev::examples()? } else { Vec::new() };
         let files = ApiFiles::new(config.api.clone(), built_in)?;

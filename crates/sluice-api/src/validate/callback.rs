@@ -287,9 +287,10 @@ mod tests {
     }
 
     fn refused(with: Value, path: &str) {
-        let found = problems(with.clone());
+        let shown = with.to_string();
+        let found = problems(with);
         let paths: Vec<_> = found.iter().map(|(path, _)| &**path).collect();
-        assert_eq!(paths, [path], "{with}: {found:?}");
+        assert_eq!(paths, [path], "{shown}: {found:?}");
     }
 
     #[test]

@@ -20,6 +20,15 @@ const MAX_FLOWS: usize = 64;
 const MAX_STEPS: usize = 64;
 const MAX_PROPERTIES: usize = 256;
 
+impl HttpPath {
+    /// Every rule that these paths of one API break. What depends on other APIs is judged where those are known.
+    pub fn problems(paths: &[Self]) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        check_paths(paths, true, &mut problems);
+        problems
+    }
+}
+
 impl EventApi {
     /// Every rule that this definition breaks; nothing when it may be deployed. What depends on other APIs
     /// (a path already taken) or on the policies at hand is judged where those are known.

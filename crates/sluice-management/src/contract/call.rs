@@ -23,8 +23,10 @@ pub(crate) struct Call {
     pub(super) query: Vec<Query>,
     pub(super) body: Option<Body>,
     pub(super) answers: Vec<Answer>,
-    /// Whether it tells the version it shows or has made.
-    pub(super) versioned: bool,
+    /// Whether it tells the version that it shows, or has made.
+    pub(super) tagged: bool,
+    /// Whether it honours `If-Match`.
+    pub(super) conditional: bool,
 }
 
 /// A query parameter, which may always be left out.
@@ -83,7 +85,18 @@ impl Call {
         handler: MethodRouter<Registry>,
     ) -> Self {
         let (query, answers) = (Vec::new(), Vec::new());
-        Self { path, method, handler, id, summary, query, body: None, answers, versioned: false }
+        Self {
+            path,
+            method,
+            handler,
+            id,
+            summary,
+            query,
+            body: None,
+            answers,
+            tagged: false,
+            conditional: false,
+        }
     }
 
     /// Reads a query parameter.
@@ -128,10 +141,14 @@ impl Call {
         self
     }
 
-    /// Tells the version of what it shows or has made, and honours `If-Match` where it changes something.
-    pub(crate) fn versioned(mut self) -> Self {
-        self.versioned = true;
-        self
+    /// Tells the version that it shows, or has made.
+    pub(crate) fn tagged(self) -> Self {
+        Self { tagged: true, ..self }
+    }
+
+    /// Honours `If-Match`.
+    pub(crate) fn conditional(self) -> Self {
+        Self { conditional: true, ..self }
     }
 
     /// The names in its path, in their order.
@@ -139,13 +156,9 @@ impl Call {
         let segments = self.path.split('/');
         segments.filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
     }
-
-    /// Whether it honours `If-Match`.
-    pub(super) fn takes_precondition(&self) -> bool {
-        self.versioned && self.method != "GET"
-    }
 }
 
+/// The schema of a type, where it is referred to.
 pub(crate) fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }

@@ -9,7 +9,7 @@ mod pages;
 
 use axum::Router;
 
-pub(crate) use call::{Call, delete, get, patch, post, put};
+pub(crate) use call::{Call, delete, get, patch, post, put, schema_of};
 pub(crate) use pages::pages;
 
 use crate::Registry;

@@ -81,7 +81,8 @@ struct Schemas {
 
 impl Schemas {
     fn new() -> Self {
-        let settings = || SchemaSettings::draft2020_12().with(|it| it.definitions_path = "/components/schemas".into());
+        let settings =
+            || SchemaSettings::draft2020_12().with(|it| it.definitions_path = "/components/schemas".into());
         Self {
             requests: settings().for_deserialize().into_generator(),
             answers: settings().for_serialize().into_generator(),
@@ -127,7 +128,7 @@ impl Schemas {
             }
             parameters.push(parameter);
         }
-        if call.takes_precondition() {
+        if call.conditional {
             parameters.push(json!({
                 "name": "If-Match", "in": "header", "schema": { "type": "string" },
                 "description": "The `ETag` of the version that is meant; another one gets 412.",
@@ -147,7 +148,7 @@ impl Schemas {
         for (may, status, description) in [
             (takes_any, "400", "Something in the request is not understood, or not possible now."),
             (has_path, "404", "There is nothing of this id."),
-            (call.takes_precondition(), "412", "It was changed since the version that `If-Match` names."),
+            (call.conditional, "412", "It was changed since the version that `If-Match` names."),
             (call.body.is_some(), "413", "The body is larger than 1 MiB."),
             (restricted, "415", "The body is of none of the media types that are read."),
         ] {
@@ -161,7 +162,7 @@ impl Schemas {
                 let schema = body(&mut self.answers).to_value();
                 response["content"] = json!({ media: { "schema": schema } });
             }
-            if call.versioned {
+            if call.tagged {
                 response["headers"] = json!({
                     "ETag": { "description": "The version, for `If-Match`.", "schema": { "type": "string" } },
                 });
@@ -183,7 +184,9 @@ impl Schemas {
             schemas.insert(name, schema);
         }
         if let Some(paths) = document["paths"].as_object_mut() {
-            for operation in paths.values_mut().flat_map(|path| path.as_object_mut()).flat_map(|it| it.values_mut()) {
+            for operation in
+                paths.values_mut().flat_map(|path| path.as_object_mut()).flat_map(|it| it.values_mut())
+            {
                 rename(&mut operation["responses"], &renamed);
             }
         }

@@ -18,7 +18,8 @@ pub(crate) fn pages(contracts: &[Contract]) -> Router<Registry> {
     let mut router = Router::new();
     let mut listed = Vec::new();
     for contract in contracts {
-        let (json_at, yaml_at) = (format!("{}.json", contract.document), format!("{}.yaml", contract.document));
+        let (json_at, yaml_at) =
+            (format!("{}.json", contract.document), format!("{}.yaml", contract.document));
         listed.push(json!({
             "title": contract.title,
             "bases": contract.bases,

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use sluice_api::{ApiId, Problem, from_value};
 
@@ -117,9 +118,9 @@ pub(super) async fn act(
     Ok(versioned(api.record.updated_at, StatusCode::NO_CONTENT))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Deployment {
+pub(super) struct Deployment {
     deployment_label: Option<String>,
 }
 

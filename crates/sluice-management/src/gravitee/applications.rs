@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sluice_api::{ApplicationId, Problem, from_value};
@@ -25,8 +26,9 @@ use crate::{NewApplication, Registry};
 type Answered = Result<Response, ErrorAnswer>;
 
 /// An application as it is written.
-#[derive(Deserialize)]
-struct Written {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewApplication")]
+pub(super) struct Written {
     name: Option<String>,
     description: Option<String>,
     settings: Option<Map<String, Value>>,
@@ -41,7 +43,8 @@ struct Written {
 }
 
 /// An application as it is answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Application")]
 pub(super) struct ApplicationEntity<'a> {
     id: &'a ApplicationId,
     name: &'a str,

@@ -3,14 +3,16 @@
 //! Both are made anew from the flat lists of the domain. As a listener has all receivers of its type and a
 //! group all brokers of its name, they come out in the order in which they were written.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use sluice_api::{Broker, Cors, DeadLetter, EventApi, HttpPath, Qos, Receiver};
 
 use super::catalogue::{ApiCatalogue, LoadBalancer};
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Listener")]
 pub(super) struct ListenerEntity<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -25,8 +27,9 @@ pub(super) struct ListenerEntity<'a> {
     entrypoints: Vec<EntrypointEntity<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Cors")]
 struct CorsEntity<'a> {
     enabled: bool,
     allow_credentials: bool,
@@ -37,7 +40,8 @@ struct CorsEntity<'a> {
     max_age: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Entrypoint")]
 struct EntrypointEntity<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
@@ -48,8 +52,9 @@ struct EntrypointEntity<'a> {
     configuration: Option<Value>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "EndpointGroup")]
 pub(super) struct GroupEntity<'a> {
     name: &'a str,
     #[serde(rename = "type")]
@@ -59,8 +64,9 @@ pub(super) struct GroupEntity<'a> {
     endpoints: Vec<EndpointEntity<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Endpoint")]
 struct EndpointEntity<'a> {
     name: &'a str,
     #[serde(rename = "type")]

@@ -3,6 +3,7 @@
 //! The later split of settings is read too: a group's `sharedConfiguration` and an endpoint's
 //! `sharedConfigurationOverride` become part of the endpoint's configuration.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use sluice_api::{Broker, Problem};
@@ -14,8 +15,9 @@ use super::{
 };
 
 /// An endpoint group as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewEndpointGroup")]
 pub(super) struct EndpointGroup {
     name: Option<String>,
     #[serde(rename = "type")]
@@ -26,14 +28,16 @@ pub(super) struct EndpointGroup {
     services: Option<Services>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewLoadBalancer")]
 struct WrittenLoadBalancer {
     #[serde(rename = "type")]
     kind: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewEndpoint")]
 struct Endpoint {
     name: Option<String>,
     #[serde(rename = "type")]

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use sluice_api::{ApiId, EventApi, Limits, MASK, Property, ResponseTemplate};
@@ -33,8 +34,9 @@ pub(super) enum Answer<'a> {
 }
 
 /// An API as it is answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Api")]
 pub(super) struct ApiEntity<'a> {
     id: &'a ApiId,
     name: &'a str,
@@ -88,7 +90,8 @@ pub(super) struct ApiEntity<'a> {
 }
 
 /// A property; one that is encrypted is not shown again.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Property")]
 struct PropertyEntity<'a> {
     key: &'a str,
     value: &'a str,
@@ -104,7 +107,7 @@ impl<'a> PropertyEntity<'a> {
 }
 
 /// The one administrator there is.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Owner {
     id: &'static str,

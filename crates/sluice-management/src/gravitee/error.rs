@@ -5,30 +5,45 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sluice_api::Problem;
 
+use super::v2;
 use crate::{RegistryError, registry::sentences};
 
 /// Problems named in one answer; a definition may have hundreds.
 const MAX_PROBLEMS: usize = 10;
 
 /// An answer that says what went wrong.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
 pub(crate) struct ErrorAnswer {
-    message: String,
-    http_status: u16,
+    pub(super) message: String,
+    pub(super) http_status: u16,
     #[serde(rename = "technicalCode")]
-    technical_code: &'static str,
+    pub(super) technical_code: &'static str,
     #[serde(skip_serializing_if = "Map::is_empty")]
-    parameters: Map<String, Value>,
+    pub(super) parameters: Map<String, Value>,
+    /// Every fault at its field, for the later contract.
+    #[serde(skip)]
+    pub(super) problems: Vec<Problem>,
+    /// What the problems are about, likewise.
+    #[serde(skip)]
+    pub(super) document: Option<Value>,
 }
 
 impl ErrorAnswer {
     pub(crate) fn new(status: StatusCode, technical_code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { message, http_status: status.as_u16(), technical_code, parameters: Map::new() }
+        let (parameters, problems) = (Map::new(), Vec::new());
+        Self { message, http_status: status.as_u16(), technical_code, parameters, problems, document: None }
+    }
+
+    /// The same error, about this body.
+    pub(super) fn about(self, document: &Value) -> Self {
+        Self { document: Some(document.clone()), ..self }
     }
 
     fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -37,10 +52,23 @@ impl ErrorAnswer {
     }
 }
 
+impl ErrorAnswer {
+    /// As the later contract tells it.
+    pub(crate) fn in_later_contract(&self) -> Response {
+        (self.status(), Json(v2::Error::of(self))).into_response()
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.http_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
 impl IntoResponse for ErrorAnswer {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.http_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(self)).into_response();
+        let status = self.status();
+        let mut response = (status, Json(&self)).into_response();
+        // Contracts tell the same error in different forms; which one it is to be is known further out.
+        response.extensions_mut().insert(self);
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Basic realm=\"Sluice\", charset=\"UTF-8\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
@@ -60,10 +88,12 @@ impl From<Vec<Problem>> for ErrorAnswer {
         }
         let code = problems.first().map_or("request.invalid", |problem| problem.code);
         let answer = Self::new(StatusCode::BAD_REQUEST, code, message);
-        match problems.into_iter().next() {
-            Some(problem) if !problem.path.is_empty() => answer.with("path", problem.path),
-            _ => answer,
-        }
+        let first = problems.first().filter(|problem| !problem.path.is_empty());
+        let answer = match first {
+            Some(problem) => answer.with("path", problem.path.clone()),
+            None => answer,
+        };
+        Self { problems, ..answer }
     }
 }
 

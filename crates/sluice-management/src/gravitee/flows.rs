@@ -1,6 +1,7 @@
 //! Flows between the contract and the domain: its `request` and `response` are our `connect` and `respond`, its
 //! `subscribe` is our `deliver`, each of its selectors is one of our fields.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sluice_api::{Channel, ChannelOperator, Flow, HttpSelector, Operation, Problem, Settings, Step};
@@ -8,8 +9,9 @@ use sluice_api::{Channel, ChannelOperator, Flow, HttpSelector, Operation, Proble
 use super::word;
 
 /// A flow as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewFlow")]
 pub(super) struct WrittenFlow {
     name: Option<String>,
     enabled: Option<bool>,
@@ -21,8 +23,9 @@ pub(super) struct WrittenFlow {
     tags: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewSelector")]
 struct WrittenSelector {
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -36,8 +39,9 @@ struct WrittenSelector {
     condition: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewStep")]
 struct WrittenStep {
     name: Option<String>,
     description: Option<String>,
@@ -168,7 +172,8 @@ fn read_steps(steps: Option<Vec<WrittenStep>>, path: &str, problems: &mut Vec<Pr
 }
 
 /// A flow as it is answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Flow")]
 pub(super) struct FlowEntity<'a> {
     name: &'a str,
     enabled: bool,
@@ -181,16 +186,18 @@ pub(super) struct FlowEntity<'a> {
     tags: Option<&'a [String]>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
+#[schemars(rename = "Selector")]
 enum SelectorEntity<'a> {
     Channel(&'a Channel),
     Http(&'a HttpSelector),
     Condition { condition: &'a str },
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Step")]
 struct StepEntity<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,

@@ -1,6 +1,7 @@
 //! Listeners with their entrypoints: where the API is reached, and its receivers. One of type `http` for those
 //! that clients come to, one of type `subscription` for those that call their clients.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sluice_api::{Cors, DeadLetter, HttpPath, Problem, Qos, Receiver, from_value};
@@ -8,8 +9,9 @@ use sluice_api::{Cors, DeadLetter, HttpPath, Problem, Qos, Receiver, from_value}
 use super::{catalogue::ApiCatalogue, read::unsupported, word};
 
 /// A listener as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewListener")]
 pub(super) struct Listener {
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -20,15 +22,17 @@ pub(super) struct Listener {
     logging: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewPath")]
 struct ListenerPath {
     host: Option<String>,
     path: Option<String>,
     override_access: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewEntrypoint")]
 struct Entrypoint {
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -37,13 +41,15 @@ struct Entrypoint {
     dlq: Option<Dlq>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewDeadLetter")]
 struct Dlq {
     endpoint: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewCors")]
 struct WrittenCors {
     enabled: Option<bool>,
     allow_credentials: Option<bool>,

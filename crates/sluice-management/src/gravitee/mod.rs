@@ -18,14 +18,27 @@ mod flows;
 mod listeners;
 mod plan_calls;
 mod plans;
+mod plugins;
 mod read;
 mod request;
 mod routes;
 mod subscriptions;
+mod v2;
 
 pub(crate) use error::ErrorAnswer;
 pub(crate) use read::read_file;
-pub(crate) use routes::routes;
+
+use crate::contract::Contract;
+
+/// The contracts that are served.
+pub(crate) fn contracts() -> [Contract; 3] {
+    [routes::contract(), v2::contract(), routes::portal()]
+}
+
+/// Whether an address belongs to the later contract.
+pub(crate) fn is_later(path: &str) -> bool {
+    path.strip_prefix(v2::BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// An enum's name as it is compared: lower case, words joined by `-`.
 fn word(text: &str) -> String {

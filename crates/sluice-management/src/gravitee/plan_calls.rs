@@ -99,7 +99,7 @@ pub(super) async fn delete(State(registry): State<Registry>, Path((api, plan)): 
 }
 
 /// An error at the fields of the one plan that the call is about.
-fn in_plan(registry: &Registry, api: &ApiId) -> impl Fn(RegistryError) -> RegistryError {
+pub(super) fn in_plan(registry: &Registry, api: &ApiId) -> impl Fn(RegistryError) -> RegistryError {
     let told = told(registry, api);
     move |error| match told(error) {
         RegistryError::Invalid(problems) => {

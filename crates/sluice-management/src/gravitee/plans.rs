@@ -1,5 +1,6 @@
 //! Plans between the contract and the domain.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sluice_api::{ApiId, Plan, PlanId, PlanSecurity, PlanStatus, PlanValidation, Problem, from_value};
@@ -13,9 +14,10 @@ use super::{
 use crate::registry::unmask_plan;
 
 /// A plan as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct WrittenPlan {
+#[schemars(rename = "NewPlan")]
+pub(super) struct WrittenPlan {
     id: Option<String>,
     name: Option<String>,
     description: Option<String>,
@@ -35,7 +37,8 @@ struct WrittenPlan {
     tags: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewPlanSecurity")]
 struct WrittenSecurity {
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -219,8 +222,9 @@ fn read_status(status: Option<&str>, default: PlanStatus, problems: &mut Vec<Pro
 }
 
 /// A plan as it is answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Plan")]
 pub(super) struct PlanEntity<'a> {
     id: &'a PlanId,
     name: &'a str,
@@ -256,7 +260,8 @@ pub(super) fn validation(plan: &Plan) -> PlanValidation {
 }
 
 /// The credential of a plan as it is answered.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[schemars(rename = "PlanSecurity")]
 pub(super) struct SecurityEntity {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,

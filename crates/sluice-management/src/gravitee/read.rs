@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use sluice_api::{ApiId, EventApi, Limits, Problem, Property, ResponseTemplate, Secret, from_value};
@@ -23,6 +24,8 @@ pub(super) enum Reading {
     Create,
     /// The body of an update: must say who may see it.
     Update,
+    /// A body of the later contract: what is for people may be missing, and is read from a create, too.
+    Later,
     /// A file: what is for people may be missing.
     File,
 }
@@ -36,9 +39,10 @@ pub(super) struct ReadApi {
     pub(super) plans: Vec<ReadPlan>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Written {
+#[schemars(rename = "NewApi")]
+pub(super) struct Written {
     id: Option<String>,
     name: Option<String>,
     api_version: Option<String>,
@@ -71,22 +75,25 @@ struct Written {
     background: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewFlowExecution")]
 struct FlowExecution {
     mode: Option<String>,
     match_required: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewProperty")]
 struct WrittenProperty {
     key: Option<String>,
     value: Option<Secret>,
     encrypted: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "NewResponseTemplate")]
 struct WrittenTemplate {
     #[serde(alias = "statusCode")]
     status: Option<u16>,
@@ -102,7 +109,7 @@ pub(super) fn read_api(document: Value, reading: Reading) -> Result<ReadApi, Vec
     check_unsupported(&written, &mut problems);
     let mut catalogue = read_catalogue(&mut written, reading, &mut problems);
     let plans = read_plans(written.plans.take(), &mut problems);
-    let strict = reading != Reading::File;
+    let (strict, later) = (reading != Reading::File, reading == Reading::Later);
     let mut text = |field: &str, text: Option<String>, needed: bool| {
         let text = text.unwrap_or_default();
         if needed && text.trim().is_empty() {
@@ -112,7 +119,7 @@ pub(super) fn read_api(document: Value, reading: Reading) -> Result<ReadApi, Vec
     };
     let name = text("name", written.name, true);
     let version = text("apiVersion", written.api_version, strict);
-    let description = text("description", written.description, strict);
+    let description = text("description", written.description, strict && !later);
     let Reached { paths, cors, receivers } = read_listeners(written.listeners, &mut catalogue, &mut problems);
     let brokers = read_groups(written.endpoint_groups, &mut catalogue, &mut problems);
     let api = EventApi {
@@ -234,7 +241,7 @@ fn read_catalogue(written: &mut Written, reading: Reading, problems: &mut Vec<Pr
         _ if reading == Reading::Create => Visibility::Private,
         Some("private") => Visibility::Private,
         Some("public") => Visibility::Public,
-        None if reading == Reading::File => Visibility::Private,
+        None if matches!(reading, Reading::File | Reading::Later) => Visibility::Private,
         _ => {
             let message = "Say who may see the API: PUBLIC or PRIVATE.";
             problems.push(Problem::new("visibility", "field.required", message));

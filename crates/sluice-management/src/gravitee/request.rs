@@ -28,10 +28,13 @@ pub(super) fn json(body: &[u8]) -> Result<Value, ErrorAnswer> {
 
 /// The address of something below [`BASE`], as the client that asks would write it.
 pub(super) fn address(headers: &HeaderMap, path: &str) -> String {
-    match headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
-        Some(host) => format!("http://{host}{BASE}/{path}"),
-        None => format!("{BASE}/{path}"),
-    }
+    absolute(headers, &format!("{BASE}/{path}"))
+}
+
+/// A path with its query, as an address that the client that asks would write.
+pub(super) fn absolute(headers: &HeaderMap, path: &str) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    host.map_or_else(|| path.to_owned(), |host| format!("http://{host}{path}"))
 }
 
 /// A 201 with the address of what was created.

@@ -37,13 +37,11 @@ impl Registry {
 
     /// What speaks against an event API having these paths; `api` is the one that is to have them, where it
     /// is there already.
-    pub fn path_problems(&self, api: Option<&ApiId>, paths: Vec<HttpPath>) -> Vec<Problem> {
-        let wanted = EventApi { paths, ..EventApi::default() };
-        let mut problems = wanted.validate();
-        problems.retain(|problem| problem.path.starts_with("paths"));
+    pub fn path_problems(&self, api: Option<&ApiId>, paths: &[HttpPath]) -> Vec<Problem> {
+        let mut problems = HttpPath::problems(paths);
         let state = self.inner.read();
         let others = state.apis.values().filter(|other| Some(other.record.id()) != api);
-        problems.extend(rules::taken_paths(&wanted, others.flat_map(|other| rules::held_paths(&other.record))));
+        problems.extend(rules::taken_paths(paths, others.flat_map(|other| rules::held_paths(&other.record))));
         problems
     }
 }

@@ -7,6 +7,7 @@
 mod applications;
 mod error;
 mod files;
+mod imports;
 mod masks;
 mod plans;
 mod rules;
@@ -120,7 +121,26 @@ impl Registry {
         // What a crash left half done: the plan closed, its subscriptions not yet.
         inner.close_ended_subscriptions().await?;
         inner.serve_all_subscriptions();
-        Ok(Self { inner: Arc::new(inner) })
+        let registry = Self { inner: Arc::new(inner) };
+        registry.listen_for_failures();
+        Ok(registry)
+    }
+
+    /// Notes in the background what the gateway says of subscriptions that it cannot serve.
+    fn listen_for_failures(&self) {
+        let Some(mut failed) = self.inner.gateway.failed_subscriptions() else { return };
+        let registry = self.clone();
+        tokio::spawn(async move {
+            while let Some(failed) = failed.recv().await {
+                let noted = registry.fail_subscription(&failed.subscription, &failed.cause.to_string()).await;
+                if let Err(error) = noted {
+                    tracing::error!(
+                        subscription = %failed.subscription, %error,
+                        "The failure of a subscription could not be noted."
+                    );
+                }
+            }
+        });
     }
 
     /// What the gateway counts, in the OpenMetrics text format.
@@ -244,6 +264,7 @@ impl Registry {
                 state.unreadable.remove(&id);
             }
             inner.forget_subscriptions_to(&id);
+            inner.gateway.forget_clients(&id).await;
             tracing::info!(api = %id, "An event API was deleted.");
             Ok(())
         })
@@ -331,7 +352,7 @@ impl Inner {
         }
         let state = self.read();
         let others = state.apis.values().filter(|other| other.record.id() != record.id());
-        rules::taken_paths(&record.draft, others.flat_map(|other| rules::held_paths(&other.record)))
+        rules::taken_paths(&record.draft.paths, others.flat_map(|other| rules::held_paths(&other.record)))
     }
 
     /// Everything that speaks against a record by itself, given the one it replaces. What did not change is

@@ -13,11 +13,10 @@ pub(super) fn held_paths(record: &ApiRecord) -> impl Iterator<Item = &HttpPath> 
     record.draft.paths.iter().chain(record.deployed.iter().flat_map(|api| &api.paths))
 }
 
-/// The paths of `api` that are among those `held` by others.
-pub(super) fn taken_paths<'a>(api: &EventApi, held: impl Iterator<Item = &'a HttpPath>) -> Vec<Problem> {
+/// Those paths that are among those `held` by others.
+pub(super) fn taken_paths<'a>(paths: &[HttpPath], held: impl Iterator<Item = &'a HttpPath>) -> Vec<Problem> {
     let held: Vec<_> = held.collect();
-    let taken =
-        api.paths.iter().enumerate().filter(|(_, path)| held.iter().any(|it| it.conflicts_with(path)));
+    let taken = paths.iter().enumerate().filter(|(_, path)| held.iter().any(|it| it.conflicts_with(path)));
     let problem = |(index, path): (usize, &HttpPath)| {
         Problem::new(
             format!("paths[{index}].path"),

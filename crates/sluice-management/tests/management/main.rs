@@ -4,9 +4,11 @@
 
 mod access;
 mod definitions;
+mod documents;
 mod files;
 mod recorded;
 mod refusals;
 mod registry;
 mod subscriptions;
 mod support;
+mod v2;

@@ -92,6 +92,56 @@ async fn every_shape_of_a_configuration_is_the_same_subscription() {
 }
 
 #[tokio::test]
+async fn credentials_are_taken_as_the_user_guide_writes_them_and_never_shown_again() {
+    let credentials = [
+        json!({"type": "basic", "basic": {"username": "username", "password": "a-very-secured-password"}}),
+        json!({"type": "token", "token": {"value": "a-very-secured-token"}}),
+        json!({"type": "oauth2", "oauth2": {
+            "endpoint": "https://auth.example/oauth/token", "clientId": "a-client-id",
+            "clientSecret": "a-very-secured-secret", "scopes": ["roles"]
+        }}),
+    ];
+    let stage = Stage::set().await;
+    for auth in credentials {
+        let plan = stage.plan("subscription", "PUBLISHED", "auto").await;
+        let body = json!({"configuration": {
+            "entrypointId": "webhook-advanced", "callbackUrl": "https://example.com", "auth": auth
+        }});
+        let created = stage.subscribe(&plan, &body).await;
+        assert_eq!(created.status, 201, "{}", created.text);
+        let path = format!("v4/apis/{}/subscriptions/{}", stage.api, created.json()["id"].as_str().unwrap());
+        let read = stage.server.call("GET", &path, None).await;
+        assert!(read.text.contains(MASK) && !read.text.contains("a-very-secured"), "{}", read.text);
+        // What was read can be written back.
+        let written = json!({"configuration": read.json()["configuration"], "metadata": {"a": "b"}});
+        let written = stage.server.call("PUT", &path, Some(&written)).await;
+        assert_eq!(written.status, 200, "{}", written.text);
+        let id = SubscriptionId(path.rsplit('/').next().unwrap().to_owned());
+        let mut kept = stage.server.registry.subscription(&id).unwrap().consumer.callback.clone();
+        assert!(kept.secrets_mut()[0].1.expose().starts_with("a-very-secured"));
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_to_an_api_in_a_file_outlives_the_absence_of_the_file() {
+    let stage = Stage::set().await;
+    let mut in_file = api("filed", "/filed");
+    let (webhook, plan) =
+        (json!({"type": "webhook"}), json!({"id": "p", "name": "p", "security": {"type": "push"}}));
+    in_file.receivers.push(sluice_api::from_value(webhook).unwrap());
+    in_file.plans.push(sluice_api::from_value(plan).unwrap());
+    let sync = async |files| assert_eq!(stage.server.registry.sync_files(files).await.unwrap(), []);
+    sync(vec![("filed.yaml".into(), Ok(in_file.clone()))]).await;
+    let path = format!("v4/apis/filed/subscriptions?application={}&plan=p", stage.application);
+    let created = stage.server.call("POST", &path, Some(&configuration(URL))).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    sync(Vec::new()).await;
+    sync(vec![("filed.yaml".into(), Ok(in_file))]).await;
+    let path = format!("v4/apis/filed/subscriptions/{}", created.json()["id"].as_str().unwrap());
+    assert_eq!(stage.server.call("GET", &path, None).await.json()["status"], "ACCEPTED");
+}
+
+#[tokio::test]
 async fn what_can_not_be_subscribed_to_is_refused_with_its_field() {
     let stage = Stage::set().await;
     let plan = stage.plan("subscription", "PUBLISHED", "auto").await;

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use self::{answer::Answer, envelope::Envelope};
-use crate::{Binding, Body, Refusal, open_stream::OpenStream, query::parameter, topics};
+use crate::{Binding, Body, Refusal, open_stream::OpenStream, query::parameter};
 
 /// Serves one GET. Resolves once everything published from now on is sure to be read, unless the answer is
 /// full before. `client` is the other side of the connection.
@@ -36,7 +36,7 @@ pub async fn serve(
 ) -> Result<Response<Body>, Refusal> {
     let format = accept::format(&request.headers)?;
     let limit = limit(request, settings)?;
-    let topics = topics::of_delivery(binding, caller.attributes())?;
+    let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
     let given = cursor(request, qos, &topics)?;
     let identifier = client::identifier(request, &caller, client)?;
     // Messages that are made for each reader have no place to go on from.

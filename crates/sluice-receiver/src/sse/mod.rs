@@ -22,7 +22,7 @@ use sluice_stream::{Cursor, Lag, Step};
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::{Binding, Body, Refusal, open_stream::OpenStream, topics};
+use crate::{Binding, Body, Refusal, open_stream::OpenStream};
 
 /// Serves one GET. Resolves once everything published from now on will be in the stream. `client` names the
 /// other side in logs.
@@ -32,7 +32,7 @@ pub async fn serve(
     caller: Arc<Caller>,
     client: String,
 ) -> Result<Response<Body>, Refusal> {
-    let topics = topics::of_delivery(binding, caller.attributes())?;
+    let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
     let cursor = binding.hubs.join(&binding.driver, &topics, binding.begin.clone(), Lag::Skip).await?;
     let session = Session {
         chain: binding.chains.select(Hook::Deliver, &caller),

@@ -42,7 +42,7 @@ impl End {
         match failure {
             Failure::Dropped { .. } => None,
             Failure::Rejected(rejection) => Some(Self::closed(CloseCode::POLICY, &*rejection.message)),
-            Failure::Misled(refusal) => Some(Self::closed(CloseCode::INTERNAL, &*refusal.message)),
+            Failure::Misled(error) => Some(Self::closed(CloseCode::INTERNAL, &*error.to_string())),
             Failure::Broker(error) => Some(error.clone().into()),
         }
     }

@@ -24,7 +24,6 @@ pub use session::Session;
 use crate::{
     Binding, Body, Refusal,
     open_stream::OpenStream,
-    topics,
     websocket::session::{Deliverer, Publisher},
 };
 
@@ -59,7 +58,7 @@ pub async fn open(
 ) -> Result<Response<Body>, Refusal> {
     let handshake = handshake::check(request, host, settings)?;
     let deliverer = if settings.subscriber.enabled {
-        let topics = topics::of_delivery(binding, caller.attributes())?;
+        let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
         let cursor = binding.hubs.join(&binding.driver, &topics, binding.begin.clone(), Lag::Skip).await?;
         Some(Deliverer::new(cursor, binding.chains.select(Hook::Deliver, &caller)))
     } else {

@@ -7,7 +7,7 @@ use serde_json::json;
 use sluice_api::{EventApi, WebsocketConfig, from_value};
 use sluice_broker::Mock;
 use sluice_message::Topic;
-use sluice_policy::{Caller, Chains};
+use sluice_policy::{Caller, Chains, ChosenBy};
 use sluice_stream::{Begin, HubOptions, Hubs, MemoryPositions, StreamMetrics};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Upgrade, open};
-use crate::{ApiMetrics, Binding, ChosenBy, FailureLog};
+use crate::{ApiMetrics, Binding, FailureLog};
 
 /// A binding to a mock, with room for so many bytes of messages.
 fn binding(room: usize) -> Arc<Binding> {

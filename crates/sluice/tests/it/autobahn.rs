@@ -9,9 +9,9 @@ use crate::harness::{Starting, tool};
 
 /// Frames, pings, reserved bits, opcodes, fragments, UTF-8, closing, fragmentation by the server: whole groups.
 /// Sizes up to a mebibyte, and compression with and without its own window: slices.
-const CASES: [&str; 20] = [
+const CASES: [&str; 19] = [
     "1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*", "9.1.3", "9.2.3", "9.3.5", "9.4.5", "9.7.1",
-    "9.8.1", "12.1.1", "12.1.10", "12.2.5", "13.1.1", "13.3.10", "13.7.5",
+    "9.8.1", "12.1.1", "12.2.5", "13.1.1", "13.3.4", "13.7.5",
 ];
 
 #[tokio::test]
@@ -26,8 +26,7 @@ async fn the_short_groups_and_some_of_the_long_ones_pass() {
         .await;
     let reports = gateway.dir().join("cases");
     let mut kosoku = Command::new(tool("SLUICE_TEST_KOSOKU"));
-    // One after the other: all connections share a topic, and would see each other's messages.
-    kosoku.args(["-p", "1"]).args(CASES.iter().flat_map(|case| ["-i", case]));
+    kosoku.args(["-p", "2"]).args(CASES.iter().flat_map(|case| ["-i", case]));
     let ended =
         kosoku.arg("-o").arg(&reports).arg(gateway.url("/echo").replacen("http", "ws", 1)).output().unwrap();
     let told = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);

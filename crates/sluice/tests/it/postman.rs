@@ -5,9 +5,6 @@ use serde_json::{Value, json};
 
 use crate::harness::{Gateway, Leash, Listener, Sse, Starting, kafka, kafka_topic, node};
 
-/// The folders of the collection.
-const FOLDERS: [&str; 5] = ["ingestion", "sse", "ws", "webhook", "filter"];
-
 /// newman, with the collection pointed at a gateway.
 struct Newman(Leash);
 
@@ -25,13 +22,12 @@ impl Newman {
         Self(Leash::start(node.arg(collection).arg(variables.to_string())))
     }
 
-    /// Runs the same part of all folders, or everything where `part` is empty.
-    fn run(&mut self, part: &str) {
-        let folders = FOLDERS.map(|folder| format!("{folder}-{part}"));
-        self.0.tell(&if part.is_empty() { String::new() } else { folders.join(" ") });
+    /// Runs folders by their ids, or everything where none is given.
+    fn run(&mut self, folders: &str) {
+        self.0.tell(folders);
         let ran = self.0.json();
         assert_eq!(ran["failures"], json!([]), "{ran:#}");
-        assert!(ran["assertions"].as_u64().unwrap() > 30, "{ran}");
+        assert!(ran["assertions"].as_u64().unwrap() > 10, "{ran}");
     }
 }
 
@@ -42,26 +38,38 @@ fn websocket(gateway: &Gateway, path: &str) -> Leash {
     client
 }
 
-/// The next deliveries, as the subscription each was for and the number in its body, per subscription in the
-/// order of arrival.
-fn deliveries(listener: &Listener, count: usize) -> Vec<(String, u64)> {
-    let mut deliveries: Vec<_> = (0..count)
-        .map(|_| {
-            let told = listener.next();
-            let body: Value = serde_json::from_str(told["body"].as_str().unwrap()).unwrap();
-            let subscription = told["headers"]["x-subscription"].as_str().unwrap().to_owned();
-            (subscription, body["number"].as_u64().unwrap())
-        })
-        .collect();
-    deliveries.sort_by(|one, other| one.0.cmp(&other.0));
-    deliveries
+/// The next deliveries for these subscriptions: to each the numbers in the messages, in the order of arrival.
+fn deliveries(listener: &Listener, subscriptions: &[&str], count: usize) -> Vec<(String, u64)> {
+    let deliveries = std::iter::from_fn(|| {
+        let told = listener.next();
+        Some((told["headers"]["x-subscription"].as_str().unwrap().to_owned(), told["body"].clone()))
+    });
+    let wanted = deliveries.filter(|(subscription, _)| subscriptions.contains(&subscription.as_str()));
+    let number =
+        |body: &Value| serde_json::from_str::<Value>(body.as_str().unwrap()).unwrap()["number"].as_u64();
+    let mut numbers: Vec<_> =
+        wanted.take(count).map(|(subscription, body)| (subscription, number(&body).unwrap())).collect();
+    numbers.sort_by(|one, other| one.0.cmp(&other.0));
+    numbers
+}
+
+fn expected<const N: usize>(deliveries: [(&str, u64); N]) -> [(String, u64); N] {
+    deliveries.map(|(subscription, number)| (subscription.to_owned(), number))
 }
 
 async fn the_collection_is_green(broker: &Value) {
     let listener = Listener::start(&[]);
-    let gateway = Starting::run().config("delivery: { allow: ['127.0.0.0/8', '::1/128'] }").start().await;
+    let gateway = Starting::run().config("webhooks: { allow: ['127.0.0.0/8', '::1/128'] }").start().await;
     let mut newman = Newman::start(&gateway, listener.url(), broker);
-    newman.run("use");
+
+    newman.run("webhook-use");
+    let delivered = deliveries(&listener, &["demo"], 3);
+    assert_eq!(delivered, expected([("demo", 1), ("demo", 2), ("demo", 3)]), "over the pause, too");
+    newman.run("webhook-clean-up filter-use");
+    // Each gets its own, and what is for nobody was published before the last of them.
+    let delivered = deliveries(&listener, &["demo-a", "demo-b"], 4);
+    assert_eq!(delivered, expected([("demo-a", 1), ("demo-a", 4), ("demo-b", 2), ("demo-b", 5)]));
+    newman.run("filter-clean-up ingestion-use sse-use ws-use");
 
     let mut stream = Sse::open(&gateway, "/demo/sse").await;
     gateway.publish("/demo/sse", "the last one").await;
@@ -69,25 +77,15 @@ async fn the_collection_is_green(broker: &Value) {
     while streamed.last().is_none_or(|last| last != "the last one") {
         streamed.push(stream.message().await);
     }
-    assert!(
-        streamed.contains(&"{\n  \"feature\": \"demo\",\n  \"sent\": \"to sse\"\n}".to_owned()),
-        "{streamed:?}"
-    );
+    let published = "{\n  \"feature\": \"demo\",\n  \"sent\": \"to sse\"\n}";
+    assert!(streamed.iter().any(|message| message == published), "{streamed:?}");
 
     let (mut one, other) = (websocket(&gateway, "/demo/ws"), websocket(&gateway, "/demo/ws"));
     one.tell(&json!({ "text": "from one" }).to_string());
-    let sent = json!({ "binary": "ZnJvbSBvbmU=" });
-    assert!(
-        std::iter::from_fn(|| other.line()).any(|line| serde_json::from_str::<Value>(&line).unwrap() == sent)
-    );
+    assert_eq!(other.json(), json!({ "binary": "ZnJvbSBvbmU=" }));
+    newman.run("ingestion-clean-up sse-clean-up ws-clean-up");
 
-    let expected =
-        [("demo", 1), ("demo", 2), ("demo", 3), ("demo-a", 1), ("demo-a", 4), ("demo-b", 2), ("demo-b", 5)];
-    let expected = expected.map(|(subscription, number)| (subscription.to_owned(), number));
-    assert_eq!(deliveries(&listener, expected.len()), expected);
-    newman.run("clean-up");
-
-    // Nothing is left behind that a second run would stumble over.
+    // Nothing is left behind that another run would stumble over.
     newman.run("");
 }
 

@@ -47,7 +47,7 @@ struct PluginEntity {
     /// For people.
     name: &'static str,
     /// What it does.
-    description: String,
+    description: &'static str,
     /// Of the gateway: plugins come with it.
     version: &'static str,
     /// Whether APIs can use it.
@@ -112,7 +112,9 @@ pub(in crate::gravitee) fn rows(
     let schema = async |Path(id): Path<String>| {
         let plugin = find(entrypoints(), &id).ok_or_else(|| not_found("entrypoint", &id))?;
         // Where nobody is called there is nothing to say.
-        let schema = plugin.subscription_schema.ok_or_else(|| not_found("subscription schema of the entrypoint", &id))?;
+        let schema = plugin
+            .subscription_schema
+            .ok_or_else(|| not_found("subscription schema of the entrypoint", &id))?;
         Ok::<_, ErrorAnswer>(Json(schema))
     };
     calls.push(
@@ -129,11 +131,11 @@ impl Kind {
         let list = async move || {
             Json(plugins().into_iter().map(|plugin| PluginEntity::of(plugin, naming)).collect::<Vec<_>>())
         };
-        let show = async move |Path(id): Path<String>| {
-            one(&id).map(|plugin| Json(PluginEntity::of(plugin, naming)))
-        };
+        let show =
+            async move |Path(id): Path<String>| one(&id).map(|plugin| Json(PluginEntity::of(plugin, naming)));
         let schema = async move |Path(id): Path<String>| one(&id).map(|plugin| Json(plugin.schema));
-        let page = async move |Path(id): Path<String>| one(&id).map(|plugin| markdown(documentation::page(&plugin)));
+        let page =
+            async move |Path(id): Path<String>| one(&id).map(|plugin| markdown(documentation::page(&plugin)));
         let path = |rest: &str| format!("{at}/{{id}}{rest}");
         let plural = name.strip_suffix('y').map_or(format!("{name}s"), |stem| format!("{stem}ies"));
         [
@@ -141,10 +143,20 @@ impl Kind {
                 .gives::<Vec<PluginEntity>>(200, "All of them."),
             get(path(""), format!("get{name}"), format!("Shows one {words}"), show)
                 .gives::<PluginEntity>(200, "It."),
-            get(path("/schema"), format!("get{name}Schema"), format!("Shows the settings of one {words}"), schema)
-                .gives::<Value>(200, "A JSON Schema, draft 7."),
-            get(path("/documentation"), format!("get{name}Documentation"), format!("Describes one {words}"), page)
-                .gives_text(200, "text/markdown", "A page in Markdown."),
+            get(
+                path("/schema"),
+                format!("get{name}Schema"),
+                format!("Shows the settings of one {words}"),
+                schema,
+            )
+            .gives::<Value>(200, "A JSON Schema, draft 7."),
+            get(
+                path("/documentation"),
+                format!("get{name}Documentation"),
+                format!("Describes one {words}"),
+                page,
+            )
+            .gives_text(200, "text/markdown", "A page in Markdown."),
         ]
     }
 }

@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde_json::Value;
 use sluice_api::{
-    BrokerConfig, Callback, HttpGetConfig, HttpPostConfig, KafkaConfig, LogConfig, MockConfig, Qos, ReceiverConfig,
-    SseConfig, WebhookConfig, WebsocketConfig,
+    BrokerConfig, Callback, HttpGetConfig, HttpPostConfig, KafkaConfig, LogConfig, MockConfig, Qos,
+    ReceiverConfig, SseConfig, WebhookConfig, WebsocketConfig,
 };
 
 use super::Plugin;
@@ -12,23 +12,38 @@ use crate::schema::of_settings;
 
 /// Every entrypoint, by id.
 pub(in crate::gravitee) fn entrypoints() -> Vec<Plugin> {
+    let (get, post) = (HttpGetConfig::default(), HttpPostConfig::default());
+    let (webhook, websocket) = (WebhookConfig::default(), WebsocketConfig::default());
     vec![
-        entrypoint::<HttpGetConfig>("HTTP GET", ReceiverConfig::HttpGet(HttpGetConfig::default()), &["limit", "resume", "cors"]),
-        entrypoint::<HttpPostConfig>("HTTP POST", ReceiverConfig::HttpPost(HttpPostConfig::default()), &["cors"]),
-        entrypoint::<SseConfig>("Server-Sent Events", ReceiverConfig::Sse(SseConfig::default()), &["resume", "cors"]),
         Plugin {
-            subscription_schema: Some(of_settings::<Callback>()),
-            ..entrypoint::<WebhookConfig>("Webhook", ReceiverConfig::Webhook(WebhookConfig::default()), &["dlq"])
+            description: "Hands messages out as the answer to one GET.",
+            features: vec!["limit", "resume", "cors"],
+            ..entrypoint::<HttpGetConfig>("HTTP GET", &ReceiverConfig::HttpGet(get))
         },
-        entrypoint::<WebsocketConfig>("WebSocket", ReceiverConfig::Websocket(WebsocketConfig::default()), &[]),
+        Plugin {
+            description: "Takes one message by each POST.",
+            features: vec!["cors"],
+            ..entrypoint::<HttpPostConfig>("HTTP POST", &ReceiverConfig::HttpPost(post))
+        },
+        Plugin {
+            description: "Hands messages out as Server-Sent Events.",
+            features: vec!["resume", "cors"],
+            ..entrypoint::<SseConfig>("Server-Sent Events", &ReceiverConfig::Sse(SseConfig::default()))
+        },
+        Plugin {
+            description: "Calls each subscriber with each message.",
+            features: vec!["dlq"],
+            subscription_schema: Some(of_settings::<Callback>()),
+            ..entrypoint::<WebhookConfig>("Webhook", &ReceiverConfig::Webhook(webhook))
+        },
+        Plugin {
+            description: "Takes and hands out messages on one connection.",
+            ..entrypoint::<WebsocketConfig>("WebSocket", &ReceiverConfig::Websocket(websocket))
+        },
     ]
 }
 
-fn entrypoint<T: JsonSchema>(
-    name: &'static str,
-    settings: ReceiverConfig,
-    features: &[&'static str],
-) -> Plugin {
+fn entrypoint<T: JsonSchema>(name: &'static str, settings: &ReceiverConfig) -> Plugin {
     // What a broker can do that keeps its messages is the most that the receiver can promise.
     let qos = settings.offered_qos(&BrokerConfig::Log(LogConfig::default()));
     let listener = if settings.calls_clients() { "subscription" } else { "http" };
@@ -36,7 +51,6 @@ fn entrypoint<T: JsonSchema>(
     Plugin {
         modes: modes.into_iter().filter_map(|(has, mode)| has.then_some(mode)).collect(),
         listener: Some(listener),
-        features: features.to_vec(),
         ..connector::<T>(settings.kind(), name, qos)
     }
 }
@@ -47,27 +61,51 @@ pub(in crate::gravitee) fn endpoints() -> Vec<Plugin> {
     let webhook = ReceiverConfig::Webhook(WebhookConfig::default());
     let keeping = webhook.offered_qos(&BrokerConfig::Log(LogConfig::default()));
     let made_up = webhook.offered_qos(&BrokerConfig::Mock(MockConfig::default()));
-    let both = vec!["publish", "subscribe"];
     vec![
-        Plugin { modes: both.clone(), features: vec!["resume"], ..connector::<KafkaConfig>("kafka", "Kafka", keeping) },
-        Plugin { modes: both.clone(), features: vec!["resume"], ..connector::<LogConfig>("log", "Embedded log", keeping) },
-        Plugin { modes: both, features: Vec::new(), ..connector::<MockConfig>("mock", "Mock", made_up) },
+        Plugin {
+            description: "An Apache Kafka cluster.",
+            features: vec!["resume"],
+            ..endpoint::<KafkaConfig>("kafka", "Kafka", keeping)
+        },
+        Plugin {
+            description: "The log embedded in the gateway.",
+            features: vec!["resume"],
+            ..endpoint::<LogConfig>("log", "Embedded log", keeping)
+        },
+        Plugin {
+            description: "A source of made-up messages, for trying out and for tests.",
+            ..endpoint::<MockConfig>("mock", "Mock", made_up)
+        },
     ]
 }
 
+fn endpoint<T: JsonSchema>(id: &'static str, name: &'static str, qos: &[Qos]) -> Plugin {
+    Plugin { modes: vec!["publish", "subscribe"], ..connector::<T>(id, name, qos) }
+}
+
 fn connector<T: JsonSchema>(id: &'static str, name: &'static str, qos: &[Qos]) -> Plugin {
-    let schema = of_settings::<T>();
-    let description = schema["description"].as_str().unwrap_or_default().to_owned();
     Plugin {
         id,
+        aliases: aliases(id),
         name,
-        description,
+        description: "",
+        notes: "",
         modes: Vec::new(),
         qos: qos.iter().map(|qos| qos.as_str()).collect(),
         listener: None,
         features: Vec::new(),
-        schema: titled(schema, name),
+        schema: titled(of_settings::<T>(), name),
         subscription_schema: None,
+    }
+}
+
+/// What other editions of the contract call the same connector.
+fn aliases(id: &str) -> &'static [&'static str] {
+    match id {
+        "kafka" => &["kafka-advanced"],
+        "sse" => &["sse-advanced"],
+        "webhook" => &["webhook-advanced"],
+        _ => &[],
     }
 }
 

@@ -7,6 +7,9 @@ use super::Plugin;
 /// The page.
 pub(super) fn page(plugin: &Plugin) -> String {
     let mut page = format!("# {}\n\n{}\n", plugin.name, plugin.description);
+    if !plugin.notes.is_empty() {
+        page.push_str(&format!("\n{}\n", plugin.notes));
+    }
     settings(&mut page, "Settings", &plugin.schema);
     if let Some(schema) = &plugin.subscription_schema {
         settings(&mut page, "What a subscriber says", schema);
@@ -20,7 +23,9 @@ fn settings(page: &mut String, title: &str, schema: &Value) {
     if rows.is_empty() {
         return;
     }
-    page.push_str(&format!("\n## {title}\n\n| Setting | Type | Default | Meaning |\n|---|---|---|---|\n{rows}"));
+    page.push_str(&format!(
+        "\n## {title}\n\n| Setting | Type | Default | Meaning |\n|---|---|---|---|\n{rows}"
+    ));
 }
 
 fn describe(rows: &mut String, prefix: &str, schema: &Value) {
@@ -35,7 +40,8 @@ fn describe(rows: &mut String, prefix: &str, schema: &Value) {
             Value::Null | Value::Object(_) => String::new(),
             default => format!("`{default}`"),
         };
-        let meaning = field["description"].as_str().unwrap_or_default().replace('\n', "<br>").replace('|', "\\|");
+        let meaning =
+            field["description"].as_str().unwrap_or_default().replace('\n', "<br>").replace('|', "\\|");
         rows.push_str(&format!("| `{path}` | {} | {default} | {meaning} |\n", kind(field)));
         describe(rows, &format!("{path}."), field);
         describe(rows, &format!("{path}[]."), &field["items"]);

@@ -18,10 +18,14 @@ use policies::policies;
 #[derive(Debug, Clone)]
 pub(super) struct Plugin {
     pub(super) id: &'static str,
+    /// Other ids by which it is known.
+    pub(super) aliases: &'static [&'static str],
     /// For people.
     pub(super) name: &'static str,
     /// What it does, in a sentence.
-    pub(super) description: String,
+    pub(super) description: &'static str,
+    /// What else a user has to know, as Markdown.
+    pub(super) notes: &'static str,
     /// What it does with messages: `publish`, `subscribe`; of a policy, where it may stand.
     pub(super) modes: Vec<&'static str>,
     /// Levels of delivery; none for policies.
@@ -36,12 +40,7 @@ pub(super) struct Plugin {
     pub(super) subscription_schema: Option<Value>,
 }
 
-/// Ids under which another contract knows the same thing.
-fn canonical(id: &str) -> &str {
-    id.strip_suffix("-advanced").unwrap_or(id)
-}
-
-/// The plugin of an id, also under its other name.
+/// The plugin of an id, also under its other names.
 fn find(plugins: Vec<Plugin>, id: &str) -> Option<Plugin> {
-    plugins.into_iter().find(|plugin| plugin.id == id || plugin.id == canonical(id))
+    plugins.into_iter().find(|plugin| plugin.id == id || plugin.aliases.contains(&id))
 }

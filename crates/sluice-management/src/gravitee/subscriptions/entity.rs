@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use sluice_api::{ApiId, ApplicationId, PlanId, SubscriptionId};
@@ -17,8 +18,9 @@ use crate::{
 };
 
 /// One subscription. Fields that the answer to a create leaves out are optional.
-#[derive(Serialize)]
-pub(super) struct SubscriptionEntity {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Subscription")]
+pub(in super::super) struct SubscriptionEntity {
     id: SubscriptionId,
     #[serde(skip_serializing_if = "Option::is_none")]
     api: Option<Named>,
@@ -48,7 +50,7 @@ pub(super) struct SubscriptionEntity {
 }
 
 /// A line of a list: other records are named by their ids.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct SubscriptionLine {
     id: SubscriptionId,
     api: ApiId,
@@ -79,7 +81,7 @@ pub(super) struct SubscriptionLine {
     keys: Option<[Value; 0]>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Times {
     #[serde(skip_serializing_if = "Option::is_none")]
     processed_at: Option<Timestamp>,
@@ -95,7 +97,7 @@ struct Times {
     updated_at: Timestamp,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Named {
     id: String,
     name: String,
@@ -103,8 +105,9 @@ struct Named {
     security: Option<&'static str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "SubscribedApplication")]
 struct Application {
     id: ApplicationId,
     name: String,
@@ -117,7 +120,7 @@ struct Application {
     api_key_mode: ApiKeyMode,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Person {
     id: String,

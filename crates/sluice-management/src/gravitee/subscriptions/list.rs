@@ -1,6 +1,7 @@
 //! Pages of subscriptions and of whoever subscribes.
 
 use axum::http::Uri;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sluice_api::Problem;
@@ -19,15 +20,15 @@ use crate::{
 const MAX_SIZE: usize = 100;
 const DEFAULT_SIZE: usize = 20;
 
-#[derive(Serialize)]
-pub(super) struct SubscriptionPage {
+#[derive(Serialize, JsonSchema)]
+pub(in super::super) struct SubscriptionPage {
     data: Vec<SubscriptionLine>,
     /// The names behind the ids, by id.
     metadata: Map<String, Value>,
     page: PageInfo,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct PageInfo {
     current: usize,
     per_page: usize,

@@ -13,10 +13,12 @@ pub(super) use application::{
     get as get_of_application, list as list_of_application, subscribe_from_portal,
     update as update_of_application,
 };
+pub(super) use entity::SubscriptionEntity;
 pub(super) use keys::{
     find_key, find_key_of_application, list as list_keys, list_of_application as list_keys_of_application,
     renew,
 };
+pub(super) use list::SubscriptionPage;
 pub(super) use publisher::{
-    can_create, change_status, close, create, get, list, process, subscribers, transfer, update,
+    can_create, change_status, close, create, found, get, list, process, subscribers, transfer, update,
 };

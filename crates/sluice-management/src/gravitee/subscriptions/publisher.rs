@@ -171,7 +171,7 @@ pub(in super::super) async fn transfer(
 }
 
 /// A subscription, at the address of its own API only.
-pub(super) fn found(
+pub(in super::super) fn found(
     registry: &Registry,
     (api, id): &(ApiId, SubscriptionId),
 ) -> Result<Arc<SubscriptionRecord>, RegistryError> {

@@ -20,7 +20,9 @@ use crate::{
     Registry,
     gravitee::{
         ErrorAnswer,
+        apis::refuse_other_id,
         catalogue::{PlanCatalogue, kept, to_keep},
+        plan_calls::in_plan,
         plans::{ReadPlan, read_plan},
         request::{created, json, versioned},
     },
@@ -43,7 +45,8 @@ pub(super) async fn create(
         return Err(about(vec![problem].into()));
     }
     plan.id = PlanId::default();
-    let plan = registry.create_plan(&id, plan, to_keep(&catalogue)).await.map_err(|error| about(error.into()))?;
+    let plan = registry.create_plan(&id, plan, to_keep(&catalogue)).await;
+    let plan = plan.map_err(|error| about(in_plan(&registry, &id)(error).into()))?;
     let address = format!("{}/plans/{}", url(&id, &headers), plan.plan.id);
     Ok(created(&address, Json(PlanEntity::of(&id, &plan))))
 }
@@ -91,29 +94,27 @@ pub(super) async fn update(
     let about = |error: ErrorAnswer| error.about(&document);
     let owner = registry.get(&api)?;
     let former = &owner.plan(&id)?.plan;
-    let read = read_plan(document.clone(), former.status, Some(&former.security));
+    let read = read_plan(document.clone(), former.status, Some(former));
     let ReadPlan { mut plan, catalogue } = read.map_err(|problems| about(problems.into()))?;
-    if !plan.id.0.is_empty() && plan.id != id {
-        let message = format!("The body is of [{}], the address of [{id}].", plan.id);
-        return Err(about(vec![Problem::new("id", "id.mismatch", message)].into()));
-    }
+    refuse_other_id(&plan.id.0, &id.0).map_err(about)?;
     plan.id = id;
-    let plan = registry.update_plan(&api, plan, to_keep(&catalogue)).await.map_err(|error| about(error.into()))?;
+    let plan = registry.update_plan(&api, plan, to_keep(&catalogue)).await;
+    let plan = plan.map_err(|error| about(in_plan(&registry, &api)(error).into()))?;
     Ok(versioned(plan.updated_at, Json(PlanEntity::of(&api, &plan))))
 }
 
 pub(super) async fn publish(State(registry): State<Registry>, Path((api, plan)): PlanPath) -> Answered {
-    let plan = registry.publish_plan(&api, &plan).await?;
+    let plan = registry.publish_plan(&api, &plan).await.map_err(in_plan(&registry, &api))?;
     Ok(Json(PlanEntity::of(&api, &plan)).into_response())
 }
 
 pub(super) async fn deprecate(State(registry): State<Registry>, Path((api, plan)): PlanPath) -> Answered {
-    let plan = registry.deprecate_plan(&api, &plan).await?;
+    let plan = registry.deprecate_plan(&api, &plan).await.map_err(in_plan(&registry, &api))?;
     Ok(Json(PlanEntity::of(&api, &plan)).into_response())
 }
 
 pub(super) async fn close(State(registry): State<Registry>, Path((api, plan)): PlanPath) -> Answered {
-    let plan = registry.close_plan(&api, &plan).await?;
+    let plan = registry.close_plan(&api, &plan).await.map_err(in_plan(&registry, &api))?;
     Ok(Json(PlanEntity::of(&api, &plan)).into_response())
 }
 

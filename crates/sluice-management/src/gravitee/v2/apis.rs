@@ -10,11 +10,12 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use sluice_api::{ApiId, HttpPath, Problem, from_value};
+use sluice_api::{ApiId, HttpPath, Problem};
 
 use super::{
     BASE,
     api::ApiEntity,
+    body::read,
     page::{Asked, Page, parameter},
     patch::patched,
 };
@@ -22,7 +23,9 @@ use crate::{
     ManagedApi, Registry,
     gravitee::{
         ErrorAnswer,
+        apis::{refuse_other_id, told},
         catalogue::{ApiCatalogue, kept, to_keep},
+        fields::Fields,
         plans::ReadPlan,
         read::{ReadApi, Reading, read_api, unsupported},
         request::{absolute, created, expected, json, versioned},
@@ -51,7 +54,9 @@ pub(super) async fn create(State(registry): State<Registry>, headers: HeaderMap,
     refuse_plans(&plans)?;
     // The contract gives every API an id of its own.
     api.id = ApiId::default();
-    let api = registry.create(api, to_keep(&catalogue)).await.map_err(|error| about(error.into()))?;
+    let fields = Fields::of(&api);
+    let created_api = registry.create(api, to_keep(&catalogue)).await;
+    let api = created_api.map_err(|error| about(fields.rename(error).into()))?;
     Ok(created(&url(api.record.id(), &headers), Json(shown(&api, &headers))))
 }
 
@@ -126,14 +131,12 @@ async fn change(registry: &Registry, former: &ManagedApi, headers: &HeaderMap, d
             }
         }
     }
-    let read = read_api(whole, Reading::Later).map_err(|problems| about(problems.into()))?;
-    if !read.api.id.0.is_empty() && read.api.id != *id {
-        let message = format!("The body is of [{}], the address of [{id}].", read.api.id);
-        return Err(about(vec![Problem::new("id", "id.mismatch", message)].into()));
-    }
-    refuse_plans(&read.plans)?;
-    let changed = registry.update(id, expected(headers), read.api, to_keep(&read.catalogue)).await;
-    let api = changed.map_err(|error| about(error.into()))?;
+    let draft = read_api(whole, Reading::Later).map_err(|problems| about(problems.into()))?;
+    refuse_other_id(&draft.api.id.0, &id.0).map_err(about)?;
+    refuse_plans(&draft.plans)?;
+    let fields = Fields::of(&draft.api);
+    let changed = registry.update(id, expected(headers), draft.api, to_keep(&draft.catalogue)).await;
+    let api = changed.map_err(|error| about(fields.rename(error).into()))?;
     Ok(answer(&api, headers))
 }
 
@@ -142,7 +145,7 @@ pub(super) async fn start(
     Path(id): Path<ApiId>,
     headers: HeaderMap,
 ) -> Answered {
-    let api = registry.start(&id, expected(&headers)).await?;
+    let api = registry.start(&id, expected(&headers)).await.map_err(told(&registry, &id))?;
     Ok(versioned(api.record.updated_at, StatusCode::NO_CONTENT))
 }
 
@@ -151,7 +154,7 @@ pub(super) async fn stop(
     Path(id): Path<ApiId>,
     headers: HeaderMap,
 ) -> Answered {
-    let api = registry.stop(&id, expected(&headers)).await?;
+    let api = registry.stop(&id, expected(&headers)).await.map_err(told(&registry, &id))?;
     Ok(versioned(api.record.updated_at, StatusCode::NO_CONTENT))
 }
 
@@ -172,8 +175,8 @@ pub(super) async fn deploy(
 ) -> Answered {
     if !body.trim_ascii().is_empty() {
         let document = json(&body)?;
-        let deployment: Deployment =
-            from_value(document.clone()).map_err(|problem| ErrorAnswer::from(vec![problem]).about(&document))?;
+        let deployment: Deployment = from_value(document.clone())
+            .map_err(|problem| ErrorAnswer::from(vec![problem]).about(&document))?;
         let label = deployment.deployment_label.unwrap_or_default();
         if label.chars().count() > MAX_LABEL {
             let message = format!("A label has at most {MAX_LABEL} characters.");
@@ -181,7 +184,7 @@ pub(super) async fn deploy(
         }
         tracing::info!(api = %id, label, "A deployment was asked for.");
     }
-    let api = registry.deploy(&id, expected(&headers)).await?;
+    let api = registry.deploy(&id, expected(&headers)).await.map_err(told(&registry, &id))?;
     Ok(versioned(api.record.updated_at, StatusCode::ACCEPTED))
 }
 
@@ -224,15 +227,13 @@ pub(super) struct Verification {
 }
 
 pub(super) async fn verify_paths(State(registry): State<Registry>, body: Bytes) -> Answered {
-    let document = json(&body)?;
-    let wanted: WantedPaths =
-        from_value(document.clone()).map_err(|problem| ErrorAnswer::from(vec![problem]).about(&document))?;
+    let wanted: WantedPaths = read(&json(&body)?)?;
     let path = |wanted: WantedPath| HttpPath {
         host: wanted.host.filter(|host| !host.is_empty()),
         path: wanted.path.unwrap_or_else(|| "/".to_owned()),
     };
     let paths: Vec<_> = wanted.paths.into_iter().map(path).collect();
-    let problems = registry.path_problems(wanted.api_id.as_ref(), paths);
+    let problems = registry.path_problems(wanted.api_id.as_ref(), &paths);
     let reason = problems.first().map(|problem| problem.message.clone());
     Ok(Json(Verification { ok: reason.is_none(), reason }).into_response())
 }

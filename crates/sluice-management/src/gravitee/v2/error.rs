@@ -84,15 +84,17 @@ fn is_word_code(code: &str) -> bool {
     matches!(
         code,
         "action.invalid"
-            | "consumerStatus.invalid"
             | "endpoints.loadBalancer.invalid"
             | "flow.selectors.invalid"
             | "flow.selectors.type.invalid"
             | "lifecycleState.invalid"
             | "listeners.entrypoints.qos.invalid"
             | "listeners.type.invalid"
+            | "plan.mode.invalid"
             | "plan.status.invalid"
-            | "visibility.invalid"
+            | "plan.validation.invalid"
+            | "subscription.consumerStatus.invalid"
+            | "subscription.status.invalid"
     )
 }
 

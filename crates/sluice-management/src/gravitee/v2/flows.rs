@@ -32,8 +32,14 @@ enum SelectorEntity {
         entrypoints: Vec<String>,
     },
     #[serde(rename_all = "camelCase")]
-    Http { path: String, path_operator: ChannelOperator, methods: Vec<String> },
-    Condition { condition: String },
+    Http {
+        path: String,
+        path_operator: ChannelOperator,
+        methods: Vec<String>,
+    },
+    Condition {
+        condition: String,
+    },
 }
 
 #[derive(Serialize, JsonSchema)]

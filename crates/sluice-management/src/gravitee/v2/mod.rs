@@ -7,6 +7,8 @@
 mod api;
 mod api_plans;
 mod apis;
+mod body;
+mod connections;
 mod error;
 mod flows;
 mod page;
@@ -19,8 +21,8 @@ mod subscriptions;
 mod time;
 mod transfer;
 
-pub(crate) use error::Error;
-pub(crate) use routes::{BASE, contract};
+pub(super) use error::Error;
+pub(super) use routes::{BASE, contract};
 
 /// A word of the domain as this contract writes it.
 fn upper(word: &str) -> String {

@@ -11,7 +11,7 @@ use super::{
     patch,
     plan::PlanEntity,
     search::{self, Wanted},
-    subscription::SubscriptionEntity,
+    subscription::{KeyEntity, SubscriptionEntity},
     subscriptions,
     transfer::{self, Exported, Imported},
 };
@@ -59,39 +59,64 @@ fn api_calls() -> Vec<Call> {
         paged(get(at(""), "listApis", "Lists APIs in the order of creation", apis::list))
             .gives::<Page<ApiEntity>>(200, "A page of them."),
         paged(post(at("/_search"), "searchApis", "Searches APIs", search::search))
-            .query::<String>("sortBy", "`name`, `paths`, `status`, `visibility`; with `-` in front backwards.")
+            .query::<String>(
+                "sortBy",
+                "`name`, `paths`, `status`, `visibility`; with `-` in front backwards.",
+            )
             .takes::<Wanted>()
             .gives::<Page<ApiEntity>>(200, "A page of those that were found."),
-        post(at("/_verify/paths"), "verifyPaths", "Tells whether an API could have these paths", apis::verify_paths)
-            .takes::<WantedPaths>()
-            .gives::<Verification>(200, "Whether it could."),
-        post(at("/_import/definition"), "importApi", "Creates an API with its plans from an export", transfer::import)
-            .takes::<Imported>()
-            .gives::<ApiEntity>(201, "It is created; `Location` has its address."),
-        get(at("/{api}"), "getApi", "Shows an API", apis::get).versioned().gives::<ApiEntity>(200, "It."),
+        post(
+            at("/_verify/paths"),
+            "verifyPaths",
+            "Tells whether an API could have these paths",
+            apis::verify_paths,
+        )
+        .takes::<WantedPaths>()
+        .gives::<Verification>(200, "Whether it could."),
+        post(
+            at("/_import/definition"),
+            "importApi",
+            "Creates an API with its plans from an export",
+            transfer::import,
+        )
+        .takes::<Imported>()
+        .gives::<ApiEntity>(201, "It is created; `Location` has its address."),
+        get(at("/{api}"), "getApi", "Shows an API", apis::get).tagged().gives::<ApiEntity>(200, "It."),
         put(at("/{api}"), "updateApi", "Replaces the draft of an API", apis::update)
-            .versioned()
+            .tagged()
+            .conditional()
             .takes::<Written>()
             .gives::<ApiEntity>(200, "It is changed; what runs stays as it is until the next deployment."),
         contract::patch(at("/{api}"), "patchApi", "Changes parts of the draft of an API", apis::patch)
-            .versioned()
+            .tagged()
+            .conditional()
             .query::<bool>("dryRun", "Only `false` is served.")
             .takes_as::<Value>(&patch::MEDIA)
             .gives::<ApiEntity>(200, "It is changed; what runs stays as it is until the next deployment."),
         delete(at("/{api}"), "deleteApi", "Deletes a stopped API", apis::delete)
-            .precondition()
+            .conditional()
             .query::<bool>("closePlans", "Whether open plans are closed with it.")
             .gives_nothing(204, "It is deleted, with its plans and subscriptions."),
         post(at("/{api}/_start"), "startApi", "Starts an API; the first time, it is deployed", apis::start)
-            .versioned()
+            .tagged()
+            .conditional()
             .gives_nothing(204, "It is started."),
-        post(at("/{api}/_stop"), "stopApi", "Stops an API", apis::stop).versioned().gives_nothing(204, "It is stopped."),
+        post(at("/{api}/_stop"), "stopApi", "Stops an API", apis::stop)
+            .tagged()
+            .conditional()
+            .gives_nothing(204, "It is stopped."),
         post(at("/{api}/deployments"), "deployApi", "Makes the draft of an API what runs", apis::deploy)
-            .versioned()
+            .tagged()
+            .conditional()
             .may_take::<Deployment>()
             .gives_nothing(202, "It is deployed."),
-        get(at("/{api}/_export/definition"), "exportApi", "Shows an API with its plans in one document", transfer::export)
-            .gives::<Exported>(200, "It; secrets are masked."),
+        get(
+            at("/{api}/_export/definition"),
+            "exportApi",
+            "Shows an API with its plans in one document",
+            transfer::export,
+        )
+        .gives::<Exported>(200, "It; secrets are masked."),
         get(at("/{api}/picture"), "getPicture", "Shows the picture of an API", apis::image)
             .gives_nothing(204, "It has none."),
         get(at("/{api}/background"), "getBackground", "Shows the background of an API", apis::image)
@@ -110,7 +135,9 @@ fn plan_calls() -> Vec<Call> {
             .query::<Vec<String>>("securities", "Only plans that ask for one of these credentials.")
             .query::<Vec<String>>("mode", "Only `STANDARD` or only `PUSH` plans.")
             .gives::<Page<PlanEntity>>(200, "A page of them."),
-        get(at("/{plan}"), "getPlan", "Shows a plan", api_plans::get).versioned().gives::<PlanEntity>(200, "It."),
+        get(at("/{plan}"), "getPlan", "Shows a plan", api_plans::get)
+            .tagged()
+            .gives::<PlanEntity>(200, "It."),
         put(at("/{plan}"), "updatePlan", "Changes a plan; takes effect at once", api_plans::update)
             .tagged()
             .takes::<WrittenPlan>()
@@ -119,9 +146,105 @@ fn plan_calls() -> Vec<Call> {
             .gives_nothing(204, "It is deleted."),
         post(at("/{plan}/_publish"), "publishPlan", "Publishes a staging plan", api_plans::publish)
             .gives::<PlanEntity>(200, "It is published."),
-        post(at("/{plan}/_deprecate"), "deprecatePlan", "Closes a plan to new subscriptions", api_plans::deprecate)
-            .gives::<PlanEntity>(200, "It is deprecated."),
-        post(at("/{plan}/_close"), "closePlan", "Closes a plan and its subscriptions for good", api_plans::close)
-            .gives::<PlanEntity>(200, "It is closed."),
+        post(
+            at("/{plan}/_deprecate"),
+            "deprecatePlan",
+            "Closes a plan to new subscriptions",
+            api_plans::deprecate,
+        )
+        .gives::<PlanEntity>(200, "It is deprecated."),
+        post(
+            at("/{plan}/_close"),
+            "closePlan",
+            "Closes a plan and its subscriptions for good",
+            api_plans::close,
+        )
+        .gives::<PlanEntity>(200, "It is closed."),
+    ]
+}
+
+fn subscription_calls() -> Vec<Call> {
+    use subscriptions as it;
+    let at = |rest: &str| format!("environments/DEFAULT/apis/{{api}}/subscriptions{rest}");
+    let mut calls = vec![
+        post(at(""), "createSubscription", "Subscribes an application to a plan", it::create)
+            .takes::<it::Written>()
+            .gives::<SubscriptionEntity>(201, "It is accepted; `Location` has its address."),
+        paged(get(at(""), "listSubscriptions", "Lists the subscriptions to an API", it::list))
+            .query::<Vec<String>>("applicationIds", "Only those of these applications.")
+            .query::<Vec<String>>("planIds", "Only those by these plans.")
+            .query::<Vec<String>>("statuses", "Only those in these states.")
+            .query::<String>("apiKey", "Only those of this key; no plan has keys.")
+            .gives::<Page<SubscriptionEntity>>(200, "A page of them."),
+        post(at("/_verify"), "verifySubscription", "Tells whether a key can be used", it::verify)
+            .takes::<it::KeyWanted>()
+            .gives::<Verification>(200, "Whether it can."),
+        get(at("/{subscription}"), "getSubscription", "Shows a subscription", it::get)
+            .gives::<SubscriptionEntity>(200, "It."),
+        put(
+            at("/{subscription}"),
+            "updateSubscription",
+            "Changes a subscription; takes effect at once",
+            it::update,
+        )
+        .takes::<it::Change>()
+        .gives::<SubscriptionEntity>(200, "It is changed."),
+        post(
+            at("/{subscription}/_accept"),
+            "acceptSubscription",
+            "Agrees to a pending subscription",
+            it::accept,
+        )
+        .may_take::<it::Words>()
+        .gives::<SubscriptionEntity>(200, "It is accepted."),
+        post(
+            at("/{subscription}/_reject"),
+            "rejectSubscription",
+            "Turns a pending subscription down",
+            it::reject,
+        )
+        .may_take::<it::Words>()
+        .gives::<SubscriptionEntity>(200, "It is rejected."),
+        post(
+            at("/{subscription}/_transfer"),
+            "transferSubscription",
+            "Moves a subscription to another plan",
+            it::transfer,
+        )
+        .takes::<it::Transfer>()
+        .gives::<SubscriptionEntity>(200, "It is moved."),
+        paged(get(at("/{subscription}/api-keys"), "listKeys", "Lists the keys of a subscription", it::keys))
+            .gives::<Page<KeyEntity>>(200, "A page of them: no plan has keys."),
+    ];
+    calls.extend(subscription_steps());
+    calls
+}
+
+/// Steps in the life of a subscription that need no words.
+fn subscription_steps() -> Vec<Call> {
+    use subscriptions as it;
+    let at = |rest: &str| format!("environments/DEFAULT/apis/{{api}}/subscriptions/{{subscription}}/{rest}");
+    vec![
+        post(at("_pause"), "pauseSubscription", "Has a subscription pause", it::pause)
+            .gives::<SubscriptionEntity>(200, "It pauses; its position is kept."),
+        post(at("_resume"), "resumeSubscription", "Ends the pause of a subscription", it::resume)
+            .gives::<SubscriptionEntity>(200, "It goes on where it stopped."),
+        post(at("_close"), "closeSubscription", "Closes a subscription for good", it::close)
+            .gives::<SubscriptionEntity>(200, "It is closed."),
+        post(
+            at("_resumeFailure"),
+            "resumeFailure",
+            "Goes on after a failure, with the message that failed",
+            it::resume_failure,
+        )
+        .gives::<SubscriptionEntity>(200, "It goes on."),
+        post(
+            at("_changeConsumerStatus"),
+            "changeConsumerStatus",
+            "Starts or stops a subscription on behalf of its consumer",
+            it::change_consumer_status,
+        )
+        .query::<String>("status", "`STARTED` or `STOPPED`.")
+        .gives::<SubscriptionEntity>(200, "It is started, or stopped."),
     ]
 }

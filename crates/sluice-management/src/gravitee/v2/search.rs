@@ -12,17 +12,17 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use sluice_api::{HttpPath, Problem, from_value};
+use sluice_api::{HttpPath, Problem};
 
 use super::{
     apis::{Answered, shown},
+    body::read,
     page::{Asked, Page, parameter},
     upper,
 };
 use crate::{
     ManagedApi, Registry,
     gravitee::{
-        ErrorAnswer,
         catalogue::{ApiCatalogue, kept},
         request::json,
     },
@@ -61,9 +61,7 @@ pub(super) async fn search(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    let document = json(&body)?;
-    let wanted: Wanted =
-        from_value(document.clone()).map_err(|problem| ErrorAnswer::from(vec![problem]).about(&document))?;
+    let wanted: Wanted = read(&json(&body)?)?;
     let asked = Asked::of(&uri)?;
     let mut found = registry.list();
     found.retain(|api| wanted.fits(api));

@@ -93,6 +93,11 @@ impl User {
     }
 }
 
+/// A key of a subscription.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[schemars(rename = "ApiKey")]
+pub(super) enum KeyEntity {}
+
 /// How messages are handed over.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -14,12 +14,13 @@ use axum::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sluice_api::{ApiId, PlanId, Problem, from_value};
+use sluice_api::{ApiId, PlanId, Problem};
 use sluice_store::Timestamp;
 
 use super::{
     api::ApiEntity,
     apis::{Answered, shown, url},
+    body::read,
     plan::PlanEntity,
     time::Moment,
 };
@@ -28,6 +29,7 @@ use crate::{
     gravitee::{
         ErrorAnswer,
         catalogue::to_keep,
+        fields::Fields,
         plans::read_plans,
         read::{Reading, read_api},
         request::{created, json},
@@ -82,26 +84,31 @@ pub(super) struct Imported {
 
 pub(super) async fn import(State(registry): State<Registry>, headers: HeaderMap, body: Bytes) -> Answered {
     let document = json(&body)?;
-    let imported: Imported =
-        from_value(document.clone()).map_err(|problem| ErrorAnswer::from(vec![problem]).about(&document))?;
+    let imported: Imported = read(&document)?;
     bring_in(&registry, &headers, imported).await.map_err(|error| error.about(&document))
 }
 
-async fn bring_in(registry: &Registry, headers: &HeaderMap, imported: Imported) -> Result<Response, ErrorAnswer> {
+async fn bring_in(
+    registry: &Registry,
+    headers: &HeaderMap,
+    imported: Imported,
+) -> Result<Response, ErrorAnswer> {
     let Some(api) = imported.api else {
         let message = "There is no API in this document.";
         return Err(vec![Problem::new("api", "field.required", message)].into());
     };
     let mut problems = Vec::new();
     let plans = read_plans(imported.plans.map(Value::Array), &mut problems);
-    let read = read_api(api, Reading::Later)
+    let draft = read_api(api, Reading::Later)
         .map_err(|found| problems.extend(found.into_iter().map(|problem| problem.within("api"))));
-    let (Ok(read), true) = (read, problems.is_empty()) else { return Err(problems.into()) };
+    let (Ok(draft), true) = (draft, problems.is_empty()) else { return Err(problems.into()) };
     let plans = plans.into_iter().map(|mut plan| {
         // What is brought in beside its original is another plan.
         plan.plan.id = PlanId::default();
         (plan.plan, to_keep(&plan.catalogue))
     });
-    let api = registry.import(read.api, to_keep(&read.catalogue), plans.collect()).await?;
+    let fields = Fields::of(&draft.api);
+    let imported = registry.import(draft.api, to_keep(&draft.catalogue), plans.collect()).await;
+    let api = imported.map_err(|error| fields.rename(error))?;
     Ok(created(&url(api.record.id(), headers), Json(shown(&api, headers))))
 }

@@ -70,6 +70,6 @@ fn objections(wish: &Wish, claims: &[Claim<'_>]) -> Vec<Problem> {
         problems.push(Problem::new("id", "api.id.exists", message));
     }
     let held = claims.iter().flat_map(|claim| claim.paths.iter().copied());
-    problems.extend(rules::taken_paths(&wish.record.draft, held));
+    problems.extend(rules::taken_paths(&wish.record.draft.paths, held));
     problems
 }

@@ -30,7 +30,7 @@ impl Registry {
 
     /// Agrees to a pending subscription, or does not.
     pub async fn process_subscription(&self, id: &SubscriptionId, decision: Decision) -> Changed {
-        self.change_subscription(id, move |_, record, now| {
+        let processed = self.change_subscription(id, move |_, record, now| {
             if record.status != SubscriptionStatus::Pending {
                 return Err(refused("subscription.processed", "The subscription is not pending any more."));
             }
@@ -49,8 +49,10 @@ impl Registry {
             record.starting_at = decision.starting_at.or(Some(now));
             record.ending_at = decision.ending_at;
             rules::check_dates(record)
-        })
-        .await
+        });
+        let processed = processed.await?;
+        self.inner.gateway.placed(id).await;
+        Ok(processed)
     }
 
     /// Has an accepted subscription pause; its position is kept.

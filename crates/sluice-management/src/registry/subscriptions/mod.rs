@@ -115,13 +115,16 @@ impl Registry {
         wanted: NewSubscription,
         by: Side,
     ) -> Result<Arc<SubscriptionRecord>, RegistryError> {
-        self.exclusively(async move |inner| {
+        let subscribed = self.exclusively(async move |inner| {
             let record = inner.new_subscription(wanted, by)?;
             let id = record.id.clone();
             inner.keep_subscriptions(vec![record]).await?;
             inner.subscription(&id)
-        })
-        .await
+        });
+        let subscribed = subscribed.await?;
+        // What the client publishes once it has the answer is to reach the subscriber.
+        self.inner.gateway.placed(&subscribed.id).await;
+        Ok(subscribed)
     }
 }
 

@@ -6,12 +6,9 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
 use serde_json::Value;
 use sluice_api::is_topic_name;
 use sluice_message::{Attributes, Message, Topic};
-
-use crate::{Binding, Refusal};
 
 /// What stands before the name of a setting, as in `gravitee.attribute.kafka.topics`.
 const FORMS: [&str; 2] = ["gravitee.attribute.", "gravitee.attributes.endpoint."];
@@ -20,7 +17,7 @@ const FORMS: [&str; 2] = ["gravitee.attribute.", "gravitee.attributes.endpoint."
 const MAX_TOPICS: usize = 64;
 
 /// The attributes by which policies choose topics and keys, for brokers of one kind.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ChosenBy {
     publish: Vec<String>,
     deliver: Vec<String>,
@@ -44,30 +41,45 @@ impl ChosenBy {
     }
 }
 
-/// The topics that a message is published to. What was noted on the message goes before what was noted on the
-/// client.
-pub(crate) fn of_publish<'b>(
-    binding: &'b Binding,
-    client: &Attributes,
-    message: &Message,
-) -> Result<Cow<'b, [Topic]>, Refusal> {
-    chosen(&binding.chosen_by.publish, &[message.attributes(), client], &binding.publish_topics)
-}
+/// A policy has chosen a topic that no broker can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("A policy of this API chose a topic that can not exist. Its publisher has to act.")]
+pub struct NoTopic;
 
-/// The topics that a client is sent.
-pub(crate) fn of_delivery<'b>(
-    binding: &'b Binding,
-    client: &Attributes,
-) -> Result<Cow<'b, [Topic]>, Refusal> {
-    chosen(&binding.chosen_by.deliver, &[client], &binding.deliver_topics)
-}
+impl ChosenBy {
+    /// The topics that a message is published to. What was noted on the message goes before what was noted on
+    /// the client.
+    ///
+    /// # Errors
+    /// A chosen topic that cannot be.
+    pub fn publish<'t>(
+        &self,
+        configured: &'t [Topic],
+        client: &Attributes,
+        message: &Message,
+    ) -> Result<Cow<'t, [Topic]>, NoTopic> {
+        chosen(&self.publish, &[message.attributes(), client], configured)
+    }
 
-/// The message with the record key that a policy has chosen for it, if one has.
-pub(crate) fn with_key(binding: &Binding, client: &Attributes, message: Message) -> Message {
-    match attribute(&binding.chosen_by.key, &[message.attributes(), client]) {
-        None | Some(Value::Null) => message,
-        Some(Value::String(key)) => message.to_builder().key(key.clone()).build(),
-        Some(key) => message.to_builder().key(key.to_string()).build(),
+    /// The topics that a client is sent.
+    ///
+    /// # Errors
+    /// A chosen topic that cannot be.
+    pub fn deliver<'t>(
+        &self,
+        configured: &'t [Topic],
+        client: &Attributes,
+    ) -> Result<Cow<'t, [Topic]>, NoTopic> {
+        chosen(&self.deliver, &[client], configured)
+    }
+
+    /// The message with the record key that a policy has chosen for it, if one has.
+    pub fn with_key(&self, client: &Attributes, message: Message) -> Message {
+        match attribute(&self.key, &[message.attributes(), client]) {
+            None | Some(Value::Null) => message,
+            Some(Value::String(key)) => message.to_builder().key(key.clone()).build(),
+            Some(key) => message.to_builder().key(key.to_string()).build(),
+        }
     }
 }
 
@@ -76,11 +88,11 @@ fn attribute<'a>(names: &[String], places: &[&'a Attributes]) -> Option<&'a Valu
     filled.find_map(|place| names.iter().find_map(|name| place.get(name)))
 }
 
-fn chosen<'b>(
+fn chosen<'t>(
     names: &[String],
     places: &[&Attributes],
-    configured: &'b [Topic],
-) -> Result<Cow<'b, [Topic]>, Refusal> {
+    configured: &'t [Topic],
+) -> Result<Cow<'t, [Topic]>, NoTopic> {
     let topics: Vec<Topic> = match attribute(names, places) {
         None | Some(Value::Null) => return Ok(Cow::Borrowed(configured)),
         Some(Value::String(list)) => list.split(',').map(|topic| Topic::from(topic.trim())).collect(),
@@ -93,8 +105,7 @@ fn chosen<'b>(
     if sound && topics.iter().all(|topic| is_topic_name(topic.as_str())) {
         return Ok(Cow::Owned(topics));
     }
-    let text = "Invalid configuration: a policy of this API chose a topic that can not exist. Its publisher has to act.";
-    Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "policy.topic.invalid", text))
+    Err(NoTopic)
 }
 
 #[cfg(test)]
@@ -103,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    fn publish(client: &[(&str, Value)], message: &[(&str, Value)]) -> Result<Vec<String>, Refusal> {
+    fn publish(client: &[(&str, Value)], message: &[(&str, Value)]) -> Result<Vec<String>, NoTopic> {
         let attributes = |pairs: &[(&str, Value)]| {
             let mut attributes = Attributes::default();
             pairs.iter().for_each(|(name, value)| attributes.set(*name, value.clone()));

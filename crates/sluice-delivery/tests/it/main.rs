@@ -1,0 +1,15 @@
+//! Deliveries from the embedded log to real HTTP servers in this process.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
+
+mod bench;
+mod outcomes;
+mod receiver;
+mod resuming;
+mod sharing;
+mod signing;

@@ -1,0 +1,119 @@
+//! A subscriber's server: keeps what it gets and answers as it is told.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+};
+
+/// A call that came in.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Call {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+/// How a call is answered.
+#[derive(Debug, Clone)]
+pub(crate) enum Reply {
+    Status(u16),
+    /// With a header.
+    With(u16, &'static str, String),
+    /// Not before a permit is given.
+    Held(Arc<Semaphore>, u16),
+}
+
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
+    calls: mpsc::UnboundedReceiver<Call>,
+    replies: Arc<Mutex<VecDeque<Reply>>>,
+}
+
+impl Receiver {
+    /// Answers 200 to everything.
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (sender, calls) = mpsc::unbounded_channel();
+        let replies: Arc<Mutex<VecDeque<Reply>>> = Arc::default();
+        let script = Arc::clone(&replies);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (sender, script) = (sender.clone(), Arc::clone(&script));
+                let service = service_fn(move |request| answer(request, sender.clone(), Arc::clone(&script)));
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Self { address, calls, replies }
+    }
+
+    /// The next calls are answered like this, one after the other; those behind them with 200.
+    pub(crate) fn answers(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.replies.lock().unwrap().extend(replies);
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) async fn call(&mut self) -> Call {
+        let call = tokio::time::timeout(crate::bench::PATIENCE, self.calls.recv());
+        call.await.expect("a call should have come").unwrap()
+    }
+
+    /// The bodies of the next calls.
+    pub(crate) async fn texts(&mut self, count: usize) -> Vec<String> {
+        let mut texts = Vec::new();
+        while texts.len() < count {
+            texts.push(self.call().await.text().to_owned());
+        }
+        texts
+    }
+
+    pub(crate) fn has_call(&mut self) -> bool {
+        !self.calls.is_empty()
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    calls: mpsc::UnboundedSender<Call>,
+    script: Arc<Mutex<VecDeque<Reply>>>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let reply = script.lock().unwrap().pop_front().unwrap_or(Reply::Status(200));
+    let _test_may_be_over = calls.send(Call { path: head.uri.to_string(), headers: head.headers, body });
+    let mut response = Response::new(Full::new(Bytes::from("noted")));
+    let status = match reply {
+        Reply::Status(status) => status,
+        Reply::With(status, name, value) => {
+            response.headers_mut().insert(name, value.parse().unwrap());
+            status
+        }
+        Reply::Held(permits, status) => {
+            permits.acquire().await.unwrap().forget();
+            status
+        }
+    };
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    Ok(response)
+}
