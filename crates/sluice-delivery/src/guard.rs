@@ -85,7 +85,7 @@ impl Guard {
             return Err(Problem::new("", "subscription.configuration.invalid", message));
         };
         self.check_host(&host).map_err(|refused| {
-            let message = format!("{refused}. The operator can allow a network by delivery.allow.");
+            let message = format!("{refused}. The operator can allow a network by webhooks.allow.");
             Problem::new("", "subscription.address.refused", message)
         })
     }

@@ -26,6 +26,7 @@ pub(crate) struct Bench {
     pub(crate) positions: Arc<dyn Positions>,
     pub(crate) stream: Arc<StreamMetrics>,
     pub(crate) metrics: DeliveryMetrics,
+    guard: Guard,
     hubs: Arc<Hubs>,
     log: Log,
     _dir: TempDir,
@@ -47,15 +48,20 @@ impl Default for Offer {
 }
 
 impl Bench {
+    /// With a guard that allows the loopback.
     pub(crate) fn new() -> Self {
+        Self::guarded(Guard::new(GuardOptions::loopback()))
+    }
+
+    pub(crate) fn guarded(guard: Guard) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = Log::open(dir.path(), LogOptions::default()).unwrap();
         let stream = Arc::new(StreamMetrics::default());
         let hubs = Hubs::new(HubOptions::default(), Arc::clone(&stream));
         let positions: Arc<dyn Positions> = Arc::new(MemoryPositions::default());
-        let (deliveries, failures) = deliveries(&hubs, &positions);
+        let (deliveries, failures) = deliveries(&guard, &hubs, &positions);
         let metrics = DeliveryMetrics::default();
-        Self { deliveries, failures, positions, stream, metrics, hubs, log, _dir: dir }
+        Self { deliveries, failures, positions, stream, metrics, guard, hubs, log, _dir: dir }
     }
 
     /// The same after a restart of the gateway.
@@ -66,7 +72,7 @@ impl Bench {
 
     /// The same in a new process, whatever the former one was doing.
     pub(crate) fn reborn(mut self) -> Self {
-        (self.deliveries, self.failures) = deliveries(&self.hubs, &self.positions);
+        (self.deliveries, self.failures) = deliveries(&self.guard, &self.hubs, &self.positions);
         self
     }
 
@@ -143,9 +149,12 @@ impl Bench {
     }
 }
 
-fn deliveries(hubs: &Arc<Hubs>, positions: &Arc<dyn Positions>) -> (Deliveries, mpsc::Receiver<Failed>) {
-    let options =
-        DeliveryOptions { guard: Guard::new(GuardOptions::loopback()), ..DeliveryOptions::default() };
+fn deliveries(
+    guard: &Guard,
+    hubs: &Arc<Hubs>,
+    positions: &Arc<dyn Positions>,
+) -> (Deliveries, mpsc::Receiver<Failed>) {
+    let options = DeliveryOptions { guard: guard.clone(), ..DeliveryOptions::default() };
     Deliveries::new(options, Arc::clone(hubs), Arc::clone(positions))
 }
 
@@ -167,11 +176,18 @@ pub(crate) fn subscription(id: &str, callback: Callback) -> Subscription {
 
 /// A subscriber that is tried again at once, so often in all.
 pub(crate) fn patient(url: String, attempts: u32) -> Callback {
-    let callback = json!({
-        "callbackUrl": url,
-        "retry": { "retryOption": "Retry On Fail", "maxAttempts": attempts, "initialDelaySeconds": 0 },
-    });
-    sluice_api::from_value(callback).unwrap()
+    with(url, attempts, json!({}))
+}
+
+/// The same with further settings.
+pub(crate) fn with(url: String, attempts: u32, settings: Value) -> Callback {
+    let mut callback = settings;
+    callback["callbackUrl"] = url.into();
+    callback["retry"] =
+        json!({ "retryOption": "Retry On Fail", "maxAttempts": attempts, "initialDelaySeconds": 0 });
+    let callback: Callback = sluice_api::from_value(callback).unwrap();
+    assert_eq!(callback.problems(), []);
+    callback
 }
 
 /// Waits until something holds.

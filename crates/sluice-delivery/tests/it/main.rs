@@ -7,9 +7,13 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod auth;
 mod bench;
+mod guard;
 mod outcomes;
+mod proxy;
 mod receiver;
 mod resuming;
 mod sharing;
 mod signing;
+mod tls;

@@ -1,7 +1,7 @@
 //! A subscriber's server: keeps what it gets and answers as it is told.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -16,6 +16,7 @@ use tokio::{
     net::TcpListener,
     sync::{Semaphore, mpsc},
 };
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 /// A call that came in.
 #[derive(Debug)]
@@ -26,6 +27,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// What a header says; nothing when it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The fields of a form.
+    pub(crate) fn form(&self) -> BTreeMap<String, String> {
+        url::form_urlencoded::parse(&self.body).into_owned().collect()
+    }
+
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
@@ -37,12 +48,15 @@ pub(crate) enum Reply {
     Status(u16),
     /// With a header.
     With(u16, &'static str, String),
+    /// With this body in place of the usual one.
+    Body(u16, String),
     /// Not before a permit is given.
     Held(Arc<Semaphore>, u16),
 }
 
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
+    scheme: &'static str,
     calls: mpsc::UnboundedReceiver<Call>,
     replies: Arc<Mutex<VecDeque<Reply>>>,
 }
@@ -50,6 +64,15 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Answers 200 to everything.
     pub(crate) async fn start() -> Self {
+        Self::serve("http", None).await
+    }
+
+    /// The same by https.
+    pub(crate) async fn start_tls(config: ServerConfig) -> Self {
+        Self::serve("https", Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn serve(scheme: &'static str, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, calls) = mpsc::unbounded_channel();
@@ -59,10 +82,19 @@ impl Receiver {
             while let Ok((stream, _)) = listener.accept().await {
                 let (sender, script) = (sender.clone(), Arc::clone(&script));
                 let service = service_fn(move |request| answer(request, sender.clone(), Arc::clone(&script)));
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                let Some(tls) = tls.clone() else {
+                    tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                    continue;
+                };
+                tokio::spawn(async move {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        let _broken =
+                            http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    }
+                });
             }
         });
-        Self { address, calls, replies }
+        Self { address, scheme, calls, replies }
     }
 
     /// The next calls are answered like this, one after the other; those behind them with 200.
@@ -71,7 +103,7 @@ impl Receiver {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     pub(crate) async fn call(&mut self) -> Call {
@@ -105,6 +137,10 @@ async fn answer(
     let mut response = Response::new(Full::new(Bytes::from("noted")));
     let status = match reply {
         Reply::Status(status) => status,
+        Reply::Body(status, body) => {
+            *response.body_mut() = Full::new(Bytes::from(body));
+            status
+        }
         Reply::With(status, name, value) => {
             response.headers_mut().insert(name, value.parse().unwrap());
             status

@@ -31,7 +31,7 @@ pub(crate) struct ErrorAnswer {
     pub(super) problems: Vec<Problem>,
     /// What the problems are about, likewise.
     #[serde(skip)]
-    pub(super) document: Option<Value>,
+    pub(super) document: Option<Box<Value>>,
 }
 
 impl ErrorAnswer {
@@ -43,7 +43,7 @@ impl ErrorAnswer {
 
     /// The same error, about this body.
     pub(super) fn about(self, document: &Value) -> Self {
-        Self { document: Some(document.clone()), ..self }
+        Self { document: Some(Box::new(document.clone())), ..self }
     }
 
     fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

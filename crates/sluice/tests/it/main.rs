@@ -24,3 +24,4 @@ mod management;
 mod postman;
 mod sse;
 mod webhook_listener;
+mod webhooks;

@@ -68,7 +68,7 @@ struct PluginEntity {
 }
 
 impl PluginEntity {
-    fn of(plugin: Plugin, naming: Naming) -> Self {
+    fn of(plugin: &Plugin, naming: Naming) -> Self {
         Self {
             id: plugin.id,
             name: plugin.name,
@@ -129,10 +129,11 @@ impl Kind {
         let Self { at, name, words, plugins } = *self;
         let one = move |id: &str| find(plugins(), id).ok_or_else(|| not_found(words, id));
         let list = async move || {
-            Json(plugins().into_iter().map(|plugin| PluginEntity::of(plugin, naming)).collect::<Vec<_>>())
+            Json(plugins().into_iter().map(|plugin| PluginEntity::of(&plugin, naming)).collect::<Vec<_>>())
         };
-        let show =
-            async move |Path(id): Path<String>| one(&id).map(|plugin| Json(PluginEntity::of(plugin, naming)));
+        let show = async move |Path(id): Path<String>| {
+            one(&id).map(|plugin| Json(PluginEntity::of(&plugin, naming)))
+        };
         let schema = async move |Path(id): Path<String>| one(&id).map(|plugin| Json(plugin.schema));
         let page =
             async move |Path(id): Path<String>| one(&id).map(|plugin| markdown(documentation::page(&plugin)));

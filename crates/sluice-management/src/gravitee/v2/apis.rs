@@ -174,9 +174,7 @@ pub(super) async fn deploy(
     body: Bytes,
 ) -> Answered {
     if !body.trim_ascii().is_empty() {
-        let document = json(&body)?;
-        let deployment: Deployment = from_value(document.clone())
-            .map_err(|problem| ErrorAnswer::from(vec![problem]).about(&document))?;
+        let deployment: Deployment = read(&json(&body)?)?;
         let label = deployment.deployment_label.unwrap_or_default();
         if label.chars().count() > MAX_LABEL {
             let message = format!("A label has at most {MAX_LABEL} characters.");

@@ -123,15 +123,15 @@ mod tests {
 
     use super::*;
 
-    fn body(problems: Vec<Problem>, document: Value) -> Value {
-        serde_json::to_value(Error::of(&ErrorAnswer::from(problems).about(&document))).unwrap()
+    fn body(problems: Vec<Problem>, document: &Value) -> Value {
+        serde_json::to_value(Error::of(&ErrorAnswer::from(problems).about(document))).unwrap()
     }
 
     #[test]
     fn a_fault_of_a_field_is_a_validation_error_at_its_place() {
         let told = body(
             vec![Problem::new("listeners[0].type", "document.field", "Must be text.")],
-            json!({ "listeners": [{ "type": 5 }] }),
+            &json!({ "listeners": [{ "type": 5 }] }),
         );
         assert_eq!(told["message"], "Validation error");
         assert_eq!(
@@ -144,14 +144,14 @@ mod tests {
     fn a_word_that_is_none_of_those_allowed_has_a_code_of_its_own() {
         let told = body(
             vec![Problem::new("lifecycleState", "lifecycleState.invalid", "No.")],
-            json!({ "lifecycleState": "x" }),
+            &json!({ "lifecycleState": "x" }),
         );
         assert_eq!((&told["technicalCode"], &told["httpStatus"]), (&json!("invalidValue"), &json!(400)));
     }
 
     #[test]
     fn a_rule_keeps_its_sentence_and_its_code() {
-        let told = body(vec![Problem::new("a", "endpoints.count", "Too many.")], json!({}));
+        let told = body(vec![Problem::new("a", "endpoints.count", "Too many.")], &json!({}));
         assert_eq!(told["technicalCode"], "endpoints.count");
         assert!(told["message"].as_str().unwrap().contains("Too many."));
         assert_eq!(told["details"][0].get("invalidValue"), None);
@@ -164,7 +164,7 @@ mod tests {
             "name": "x".repeat(MAX_ECHO + 1),
         });
         for path in ["endpointGroups[0].endpoints[0].configuration.security.password", "name"] {
-            let told = body(vec![Problem::new(path, "document.field", "No.")], document.clone());
+            let told = body(vec![Problem::new(path, "document.field", "No.")], &document);
             assert_eq!(told["details"][0].get("invalidValue"), None, "{path}");
         }
     }
