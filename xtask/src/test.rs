@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode, String> {
         );
     }
 
-    let arguments = if arguments.is_empty() { &["--workspace"][..] } else { arguments };
+    let arguments = if arguments.is_empty() { &["--workspace", "--no-fail-fast"][..] } else { arguments };
     let mut cargo = run::cargo();
     cargo.arg("test").args(arguments);
     let variables = kafka.variables().into_iter().filter(|(name, _)| own.is_none() || *name != OWN_KAFKA);

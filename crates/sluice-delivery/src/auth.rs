@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use http::{HeaderValue, header::AUTHORIZATION};
 use serde::Deserialize;
 use sluice_api::{CallbackAuth, Credentials, Problem, SecretPlace};
 use tokio::{sync::Mutex, time::Instant};
@@ -103,31 +103,31 @@ impl Auth {
         Ok(Self::Fetched(Box::new(Tokens { endpoint, client, scopes, kept: Mutex::default() })))
     }
 
-    /// Puts the credentials on a request.
+    /// What stands under `Authorization`, if anything does.
     ///
     /// # Errors
     /// The token endpoint gave no token.
-    pub(crate) async fn apply(
+    pub(crate) async fn get(
         &self,
-        headers: &mut HeaderMap,
         outbound: &Outbound,
         timeout: Duration,
-    ) -> Result<(), Failure> {
-        let value = match self {
-            Self::None => return Ok(()),
-            Self::Fixed(value) => value.clone(),
-            Self::Fetched(tokens) => tokens.get(outbound, timeout).await?,
-        };
-        headers.insert(AUTHORIZATION, value);
-        Ok(())
+    ) -> Result<Option<HeaderValue>, Failure> {
+        match self {
+            Self::None => Ok(None),
+            Self::Fixed(value) => Ok(Some(value.clone())),
+            Self::Fetched(tokens) => tokens.get(outbound, timeout).await.map(Some),
+        }
     }
 
-    /// Forgets a fetched token that a subscriber did not take; whether there was one.
-    pub(crate) async fn renew(&self) -> bool {
-        match self {
-            Self::Fetched(tokens) => tokens.kept.lock().await.take().is_some(),
-            Self::None | Self::Fixed(_) => false,
+    /// Forgets a token that a subscriber did not take, unless another call has done so already; whether there
+    /// can be a better one.
+    pub(crate) async fn renew(&self, refused: Option<&HeaderValue>) -> bool {
+        let Self::Fetched(tokens) = self else { return false };
+        let mut kept = tokens.kept.lock().await;
+        if kept.as_ref().is_some_and(|kept| Some(&kept.header) == refused) {
+            *kept = None;
         }
+        true
     }
 }
 

@@ -15,6 +15,10 @@ use crate::{Guard, guard::GuardedResolver, tls};
 /// Idle connections that are kept for one host by one client: as many as one subscription may have under way.
 const IDLE_PER_HOST: usize = 20;
 
+/// Where the environment names proxies.
+const ENVIRONMENT: [&str; 6] =
+    ["ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"];
+
 /// What connections are made by. Equal settings share a client.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Settings {
@@ -80,7 +84,11 @@ impl Clients {
 fn build(settings: &Settings, guard: &Guard) -> Result<Outbound, Problem> {
     let tls = tls::config(&settings.tls).map_err(|problem| problem.within("ssl"))?;
     let own_proxy = settings.proxy.as_ref().filter(|proxy| !proxy.use_system_proxy);
-    let trusted = own_proxy.map(|proxy| proxy.host.clone());
+    let trusted = match (&settings.proxy, own_proxy) {
+        (None, _) => Vec::new(),
+        (Some(_), Some(proxy)) => vec![proxy.host.clone()],
+        (Some(_), None) => hosts(ENVIRONMENT.iter().filter_map(|name| std::env::var(name).ok())),
+    };
     let mut builder = Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
@@ -100,6 +108,15 @@ fn build(settings: &Settings, guard: &Guard) -> Result<Outbound, Problem> {
         Problem::new("", "subscription.configuration.invalid", format!("No client can be made: {error}."))
     })?;
     Ok(Outbound { client, guard: guard.clone(), proxied: settings.proxy.is_some() })
+}
+
+/// The hosts of proxies as an environment has them, where `http://` may be left out.
+fn hosts(proxies: impl Iterator<Item = String>) -> Vec<String> {
+    let host = |proxy: String| {
+        let address = if proxy.contains("://") { proxy } else { format!("http://{proxy}") };
+        Url::parse(&address).ok()?.host_str().map(str::to_owned)
+    };
+    proxies.filter_map(host).collect()
 }
 
 fn through(proxy: &CallbackProxy) -> Result<Proxy, Problem> {
@@ -125,4 +142,16 @@ fn through(proxy: &CallbackProxy) -> Result<Proxy, Problem> {
         let message = format!("The proxy of the API cannot be used: {error}.");
         Problem::new("proxy", "listeners.entrypoints.configuration.invalid", message)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_of_the_environment_are_known_by_their_hosts() {
+        let written = ["http://me:pw@proxy.corp:3128", "proxy.local:8080", "socks5h://socks.corp", "", "::"];
+        let found = hosts(written.into_iter().map(str::to_owned));
+        assert_eq!(found, ["proxy.corp", "proxy.local", "socks.corp"]);
+    }
 }

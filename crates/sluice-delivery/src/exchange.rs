@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION};
 use sluice_api::{Callback, Problem, WebhookConfig};
 use url::Url;
 
@@ -94,26 +94,38 @@ impl Exchange {
         })
     }
 
-    /// Calls the subscriber once; twice where it does not take a token that was good before.
+    /// Calls the subscriber and judges its answer.
     pub(crate) async fn call(&self, request: &Request) -> Answer {
-        match self.send(request).await {
-            Ok((StatusCode::UNAUTHORIZED, _)) if self.auth.renew().await => {}
-            Ok((status, headers)) => return self.judge(status, &headers),
-            Err(failure) => return unanswered(failure),
-        }
-        match self.send(request).await {
+        match self.answer(request).await {
             Ok((status, headers)) => self.judge(status, &headers),
             Err(failure) => unanswered(failure),
         }
     }
 
-    async fn send(&self, request: &Request) -> Result<(StatusCode, HeaderMap), Failure> {
+    /// Sends a message once; twice where a token is not taken that may have been good before.
+    async fn answer(&self, request: &Request) -> Result<(StatusCode, HeaderMap), Failure> {
         self.outbound
             .admit(&self.url)
             .await
             .map_err(|refused| Failure::new("delivery.address.refused", format!("{refused}.")))?;
+        let credentials = self.auth.get(&self.outbound, self.timeout).await?;
+        let answer = self.send(request, credentials.as_ref()).await?;
+        if answer.0 != StatusCode::UNAUTHORIZED || !self.auth.renew(credentials.as_ref()).await {
+            return Ok(answer);
+        }
+        let credentials = self.auth.get(&self.outbound, self.timeout).await?;
+        self.send(request, credentials.as_ref()).await
+    }
+
+    async fn send(
+        &self,
+        request: &Request,
+        credentials: Option<&HeaderValue>,
+    ) -> Result<(StatusCode, HeaderMap), Failure> {
         let mut headers = request.headers.clone();
-        self.auth.apply(&mut headers, &self.outbound, self.timeout).await?;
+        if let Some(credentials) = credentials {
+            headers.insert(AUTHORIZATION, credentials.clone());
+        }
         if let Some(signer) = &self.signer {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             signer.sign(&mut headers, &request.id, now.as_secs(), &request.body);
@@ -147,6 +159,8 @@ impl Exchange {
                     "{host} answered {code}; redirects are not followed. Subscribe with the final address."
                 ),
             )),
+            // The proxy's own word, and no server's.
+            407 if self.outbound.proxied => Answer::Later(Failure::of_proxy(host), None),
             408 | 425 | 429 | 500..=599 => {
                 let wait = matches!(code, 429 | 503)
                     .then(|| retry_after(headers, SystemTime::now(), self.longest_wait));

@@ -4,6 +4,9 @@ use std::{error::Error, fmt, io};
 
 use crate::guard::Refused;
 
+/// What the HTTP client says of a proxy that answers CONNECT with 407; it tells so in words only.
+const TUNNEL_REFUSED: &str = "proxy authorization required";
+
 /// Why a call did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -22,6 +25,13 @@ impl Failure {
         Self { code, message: message.into(), status: None, ambiguous: false }
     }
 
+    /// A proxy that does not let the gateway through to `host`.
+    pub(crate) fn of_proxy(host: &str) -> Self {
+        let message =
+            format!("The proxy on the way to {host} answered 407: it does not take the credentials.");
+        Self::new("delivery.proxy", message)
+    }
+
     /// What a failed connection or exchange with `host` was.
     pub(crate) fn of_exchange(error: &reqwest::Error, host: &str) -> Self {
         if let Some(refused) = find::<Refused>(error) {
@@ -35,6 +45,9 @@ impl Failure {
         }
         if error.is_connect() {
             let reason = innermost(error);
+            if reason == TUNNEL_REFUSED {
+                return Self::of_proxy(host);
+            }
             return Self::new("delivery.unreachable", format!("No connection to {host}: {reason}."));
         }
         let (code, message) = if error.is_timeout() {

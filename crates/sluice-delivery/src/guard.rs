@@ -106,11 +106,16 @@ impl Guard {
         }
     }
 
-    /// The addresses of a name that may be called; at least one.
+    /// The addresses of a name, or of an address in place of one, that may be called; at least one.
     ///
     /// # Errors
     /// The name is not known, or none of its addresses may be called.
     pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
+        // SOCKS has addresses resolved like names, those of IPv6 with their brackets.
+        if let Ok(address) = name.trim_matches(['[', ']']).parse() {
+            self.check_ip(address, name)?;
+            return Ok(vec![address]);
+        }
         self.check_host(&Host::Domain(name))?;
         let mut refused = None;
         let mut allowed = Vec::new();
@@ -148,18 +153,17 @@ impl Guard {
     }
 }
 
-/// The guard as the one resolver of a client. `trusted` is the name of the proxy, which the publisher of the
-/// API has set and which commonly is a private one.
+/// The guard as the one resolver of a client. `trusted` are the names of proxies, which the publisher of the
+/// API or the operator has set and which commonly are private ones.
 pub(crate) struct GuardedResolver {
     pub(crate) guard: Guard,
-    pub(crate) trusted: Option<String>,
+    pub(crate) trusted: Vec<String>,
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.guard.clone();
-        let trusted =
-            self.trusted.as_deref().is_some_and(|trusted| trusted.eq_ignore_ascii_case(name.as_str()));
+        let trusted = self.trusted.iter().any(|trusted| trusted.eq_ignore_ascii_case(name.as_str()));
         Box::pin(async move {
             let addresses = if trusted {
                 (guard.lookup)(name.as_str().to_owned()).await?

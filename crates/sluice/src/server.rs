@@ -77,8 +77,11 @@ impl Server {
         let environment = environment::load(config.dictionaries.clone(), config.secrets_dir.as_deref())?;
         let store = Store::open(&config.data_dir).await.map_err(|error| error.to_string())?;
         let positions = Arc::new(store.positions());
-        let gateway =
-            Gateway::new(config.gateway_options(environment, mode == Mode::Dev), Box::new(Brokers::new(config)), positions);
+        let gateway = Gateway::new(
+            config.gateway_options(environment, mode == Mode::Dev),
+            Box::new(Brokers::new(config)),
+            positions,
+        );
         let registry = Registry::open(store, gateway.clone()).await.map_err(|error| error.to_string())?;
         let built_in = if mode == Mode::Dev { dev::examples()? } else { Vec::new() };
         let files = ApiFiles::new(config.api.clone(), built_in)?;

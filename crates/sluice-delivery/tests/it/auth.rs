@@ -21,7 +21,8 @@ fn granted(token: &str) -> Reply {
 
 /// Credentials for the token endpoint of this server, with further settings.
 fn oauth2(tokens: &Receiver, further: &Value) -> Value {
-    let mut oauth2 = json!({ "endpoint": tokens.url("/token"), "clientId": "me", "clientSecret": "s3/cret+" });
+    let mut oauth2 =
+        json!({ "endpoint": tokens.url("/token"), "clientId": "me", "clientSecret": "s3/cret+" });
     oauth2.as_object_mut().unwrap().extend(further.as_object().unwrap().clone());
     json!({ "auth": { "type": "oauth2", "oauth2": oauth2 } })
 }
@@ -47,7 +48,8 @@ async fn a_name_and_a_password_go_with_each_call() {
 #[tokio::test]
 async fn a_fixed_token_goes_with_each_call() {
     let mut receiver = Receiver::start().await;
-    let call = called(&mut receiver, json!({ "auth": { "type": "token", "token": { "value": "t0" } } })).await;
+    let call =
+        called(&mut receiver, json!({ "auth": { "type": "token", "token": { "value": "t0" } } })).await;
     assert_eq!(call.header("authorization"), "Bearer t0");
 }
 
@@ -149,7 +151,12 @@ async fn a_token_endpoint_that_fails_is_asked_again() {
     bench.offer(&Offer::default());
     bench.subscribe("s", with(receiver.url("/"), 4, oauth2(&tokens, &json!({})))).await;
     let of_another_kind = json!({ "access_token": "x", "token_type": "mac" }).to_string();
-    tokens.answers([Reply::Status(503), Reply::Status(200), Reply::Body(200, of_another_kind), granted("one")]);
+    tokens.answers([
+        Reply::Status(503),
+        Reply::Status(200),
+        Reply::Body(200, of_another_kind),
+        granted("one"),
+    ]);
     bench.publish("a").await;
     assert_eq!(receiver.call().await.header("authorization"), "Bearer one");
     until(async || bench.metrics.delivered.get() == 1).await;

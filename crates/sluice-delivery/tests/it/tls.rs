@@ -165,8 +165,7 @@ async fn the_token_endpoint_is_met_with_the_same_certificates() {
     let bench = Bench::new();
     bench.offer(&Offer::default());
     let oauth2 = json!({ "endpoint": tokens.url("/"), "clientId": "a", "clientSecret": "b" });
-    let settings =
-        json!({ "ssl": trusting(&authority), "auth": { "type": "oauth2", "oauth2": oauth2 } });
+    let settings = json!({ "ssl": trusting(&authority), "auth": { "type": "oauth2", "oauth2": oauth2 } });
     bench.subscribe("s", with(receiver.url("/"), 1, settings)).await;
     bench.publish("one").await;
     assert_eq!(receiver.call().await.header("authorization"), "Bearer one");
@@ -187,9 +186,7 @@ fn certificates_and_keys_that_cannot_be_used_are_refused_with_their_field() {
     let none = "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----";
     refused(json!({ "trustStore": { "type": "PEM", "content": one.key } }), "ssl.trustStore.content");
     refused(json!({ "trustStore": { "type": "PEM", "content": none } }), "ssl.trustStore.content");
-    let key_store = |certificate: &str, key: &str| {
-        json!({ "keyStore": { "type": "PEM", "certContent": certificate, "keyContent": key } })
-    };
+    let key_store = |certificate: &str, key: &str| json!({ "keyStore": { "type": "PEM", "certContent": certificate, "keyContent": key } });
     refused(key_store(&one.certificate, none), "ssl.keyStore.keyContent");
     refused(key_store(&one.key, &one.key), "ssl.keyStore.certContent");
     refused(key_store(&one.certificate, &two.key), "ssl.keyStore");

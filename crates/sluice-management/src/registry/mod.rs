@@ -129,9 +129,12 @@ impl Registry {
     /// Notes in the background what the gateway says of subscriptions that it cannot serve.
     fn listen_for_failures(&self) {
         let Some(mut failed) = self.inner.gateway.failed_subscriptions() else { return };
-        let registry = self.clone();
+        // Not the registry itself: it would never be let go of.
+        let inner = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
             while let Some(failed) = failed.recv().await {
+                let Some(inner) = inner.upgrade() else { return };
+                let registry = Self { inner };
                 let noted = registry.fail_subscription(&failed.subscription, &failed.cause.to_string()).await;
                 if let Err(error) = noted {
                     tracing::error!(

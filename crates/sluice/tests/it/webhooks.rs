@@ -123,7 +123,8 @@ async fn a_callback_into_a_private_network_is_refused_with_its_field() {
     let push = made(&gateway, &format!("/v4/apis/{api}/plans"), &push).await;
     let application = made(&gateway, "/applications", &json!({ "name": "a", "description": "d" })).await;
     let path = format!("/v4/apis/{api}/subscriptions?application={application}&plan={push}");
-    for address in ["http://127.0.0.1/", "http://localhost/", "http://10.1.2.3/", "http://[::1]/", "ftp://a/"] {
+    for address in ["http://127.0.0.1/", "http://localhost/", "http://10.1.2.3/", "http://[::1]/", "ftp://a/"]
+    {
         let consumer = json!({ "configuration": { "entrypointId": "webhook", "callbackUrl": address } });
         let refused = gateway.manage(Method::POST, &path).json(&consumer).send().await.unwrap();
         assert_eq!(refused.status(), 400, "{address}");
