@@ -153,6 +153,14 @@ impl WebhookConfig {
         {
             problems.push(invalid("proxy.host", "A proxy needs a host and a port."));
         }
+        if let Some(proxy) = &self.proxy {
+            if proxy.kind == ProxyType::Socks4 && proxy.username.is_some() {
+                problems.push(invalid("proxy.username", "SOCKS4 takes no credentials; SOCKS5 does."));
+            }
+            if proxy.password.is_some() && proxy.username.is_none() {
+                problems.push(invalid("proxy.username", "Must be there where a password is."));
+            }
+        }
         problems
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use reqwest::{Client, Proxy, redirect};
-use sluice_api::{CallbackHttp, CallbackProxy, CallbackTls, Problem, ProxyType, Secret};
+use sluice_api::{CallbackHttp, CallbackProxy, CallbackTls, Problem, ProxyType};
 use url::Url;
 
 use crate::{Guard, guard::GuardedResolver, tls};
@@ -130,10 +130,13 @@ fn through(proxy: &CallbackProxy) -> Result<Proxy, Problem> {
     let address = Url::parse(&format!("{scheme}://{host}:{}", proxy.port));
     let proxied = address.map_err(|error| error.to_string()).and_then(|address| {
         let mut address = address;
-        // In the address, because SOCKS takes them from nowhere else.
+        // In the address, because SOCKS takes them from nowhere else. There a percent sign is not escaped as
+        // other characters are, and would begin an escape itself.
+        let escaped = |text: &str| text.replace('%', "%25");
         if let Some(name) = &proxy.username {
-            let password = proxy.password.as_ref().map(Secret::expose);
-            let set = address.set_username(name).and_then(|()| address.set_password(password));
+            let password = proxy.password.as_ref().map(|password| escaped(password.expose()));
+            let set =
+                address.set_username(&escaped(name)).and_then(|()| address.set_password(password.as_deref()));
             set.map_err(|()| "it takes no user name".to_owned())?;
         }
         Proxy::all(address).map_err(|error| error.to_string())

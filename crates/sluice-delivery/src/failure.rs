@@ -4,7 +4,8 @@ use std::{error::Error, fmt, io};
 
 use crate::guard::Refused;
 
-/// What the HTTP client says of a proxy that answers CONNECT with 407; it tells so in words only.
+/// What the HTTP client says at the end of its error when a proxy answers CONNECT with 407. It tells so in words
+/// only; a test watches them.
 const TUNNEL_REFUSED: &str = "proxy authorization required";
 
 /// Why a call did not succeed.
@@ -45,7 +46,7 @@ impl Failure {
         }
         if error.is_connect() {
             let reason = innermost(error);
-            if reason == TUNNEL_REFUSED {
+            if reason.ends_with(TUNNEL_REFUSED) {
                 return Self::of_proxy(host);
             }
             return Self::new("delivery.unreachable", format!("No connection to {host}: {reason}."));

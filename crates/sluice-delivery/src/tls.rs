@@ -8,7 +8,9 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::{
+        CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+    },
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use sluice_api::{CallbackKeyStore, CallbackTls, Problem, Secret, StoreType};
@@ -19,12 +21,12 @@ use sluice_api::{CallbackKeyStore, CallbackTls, Problem, Secret, StoreType};
 /// Certificates or a key that cannot be read, or do not belong together; paths are relative to `ssl`.
 pub(crate) fn config(tls: &CallbackTls) -> Result<ClientConfig, Problem> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = verifier(tls, &provider)?;
+    let checks = Arc::new(checks(tls, &provider)?);
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| invalid("", &error))?
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
+        .with_custom_certificate_verifier(checks);
     match tls.key_store.as_ref().filter(|store| store.kind == StoreType::Pem) {
         None => Ok(builder.with_no_client_auth()),
         Some(store) => {
@@ -34,29 +36,30 @@ pub(crate) fn config(tls: &CallbackTls) -> Result<ClientConfig, Problem> {
     }
 }
 
-fn verifier(
-    tls: &CallbackTls,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, Problem> {
+fn checks(tls: &CallbackTls, provider: &Arc<CryptoProvider>) -> Result<Checks, Problem> {
     let own = tls.trust_store.as_ref().filter(|store| store.kind == StoreType::Pem);
-    let inner: Arc<dyn ServerCertVerifier> = match own.and_then(|store| store.content.as_deref()) {
+    let issuer: Result<Arc<dyn ServerCertVerifier>, TlsError> = match own
+        .and_then(|store| store.content.as_deref())
+    {
         Some(pem) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates("trustStore.content", pem)? {
                 roots.add(certificate).map_err(|error| invalid("trustStore.content", &error))?;
             }
             let built = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-            built.build().map_err(|error| invalid("trustStore.content", &error))?
+            Ok(built.build().map_err(|error| invalid("trustStore.content", &error))?)
         }
-        None => {
-            let system = rustls_platform_verifier::Verifier::new(Arc::clone(provider));
-            Arc::new(system.map_err(|error| invalid("trustStore", &error))?)
-        }
+        None => match rustls_platform_verifier::Verifier::new(Arc::clone(provider)) {
+            Ok(system) => Ok(Arc::new(system)),
+            Err(error) => Err(error),
+        },
     };
-    if tls.hostname_verifier && !tls.trust_all {
-        return Ok(inner);
-    }
-    Ok(Arc::new(Lenient { inner, any_issuer: tls.trust_all }))
+    Ok(Checks {
+        issuer,
+        any_issuer: tls.trust_all,
+        any_host: !tls.hostname_verifier,
+        algorithms: provider.signature_verification_algorithms,
+    })
 }
 
 fn own_certificate(
@@ -89,14 +92,19 @@ fn invalid(field: &str, error: &dyn std::fmt::Display) -> Problem {
     Problem::new(field, "subscription.configuration.invalid", message)
 }
 
-/// Overlooks what a subscriber has said to overlook: the host a certificate is for, or who signed it as well.
+/// Checks a server's certificate, but for what a subscriber has said to overlook: the host it is for, or who
+/// signed it as well.
 #[derive(Debug)]
-struct Lenient {
-    inner: Arc<dyn ServerCertVerifier>,
+struct Checks {
+    /// Knows whom to trust. On a machine that knows no authority this says so, and only calls that need one
+    /// fail by it.
+    issuer: Result<Arc<dyn ServerCertVerifier>, TlsError>,
     any_issuer: bool,
+    any_host: bool,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Lenient {
+impl ServerCertVerifier for Checks {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -109,9 +117,12 @@ impl ServerCertVerifier for Lenient {
         if self.any_issuer {
             return Ok(ServerCertVerified::assertion());
         }
+        let issuer = self.issuer.as_ref().map_err(Clone::clone)?;
         // The name is judged last, so that whoever fails by it has passed everything else.
-        match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(TlsError::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
+        match issuer.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(TlsError::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }))
+                if self.any_host =>
+            {
                 Ok(ServerCertVerified::assertion())
             }
             verdict => verdict,
@@ -124,7 +135,7 @@ impl ServerCertVerifier for Lenient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.inner.verify_tls12_signature(message, certificate, signature)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -133,10 +144,10 @@ impl ServerCertVerifier for Lenient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }

@@ -107,9 +107,14 @@ async fn http(
     let tunnel = target.starts_with("CONNECT ");
     let _test_may_be_over = asked.send(Asked { target, credentials: credentials.unwrap_or_default() });
     if kind == Kind::HttpClosed {
-        let refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+        let refusal = b"HTTP/1.1 407 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         client.write_all(refusal).await.unwrap();
-    } else if tunnel {
+        client.shutdown().await.unwrap();
+        // What is left unread would break the connection before the answer is read.
+        let _broken = client.read_to_end(&mut Vec::new()).await;
+        return;
+    }
+    if tunnel {
         client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
     } else {
         upstream.write_all(lines.concat().as_bytes()).await.unwrap();
@@ -254,7 +259,7 @@ async fn failure(proxy: &Proxy, names: &[&str], url: &str) -> Failure {
 async fn a_proxy_is_not_asked_for_an_address_that_is_refused() {
     let receiver = Receiver::start().await;
     for kind in [Kind::Http, Kind::Socks4, Kind::Socks5] {
-        let mut proxy = Proxy::start(kind, receiver.address).await;
+        let proxy = Proxy::start(kind, receiver.address).await;
         for scheme in ["http", "https"] {
             let mut bench = Bench::guarded(Names::new([&["10.0.0.1"]]).guard(&[]));
             bench.offer(&Offer { webhook: proxy.webhook("127.0.0.1", None), ..Offer::default() });
