@@ -178,3 +178,26 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 const fn is_true(flag: &bool) -> bool {
     *flag
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn problems(proxy: &Value) -> Vec<String> {
+        let webhook: WebhookConfig = crate::from_value(json!({ "proxy": proxy })).unwrap();
+        webhook.problems().into_iter().map(|problem| problem.path).collect()
+    }
+
+    #[test]
+    fn a_proxy_has_an_address_and_only_credentials_that_are_used() {
+        let proxy = |kind: &str, username: Option<&str>, password: Option<&str>| json!({ "type": kind, "host": "proxy", "port": 1, "username": username, "password": password });
+        assert_eq!(problems(&proxy("SOCKS5", Some("me"), Some("secret"))), Vec::<String>::new());
+        assert_eq!(problems(&proxy("SOCKS4", None, None)), Vec::<String>::new());
+        assert_eq!(problems(&proxy("SOCKS4", Some("me"), None)), ["proxy.username"]);
+        assert_eq!(problems(&proxy("HTTP", None, Some("secret"))), ["proxy.username"]);
+        assert_eq!(problems(&json!({ "type": "HTTP", "host": "proxy" })), ["proxy.host"]);
+        assert_eq!(problems(&json!({ "useSystemProxy": true })), Vec::<String>::new());
+    }
+}

@@ -151,3 +151,23 @@ impl ServerCertVerifier for Checks {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_knows_no_authority_fails_only_where_one_is_needed() {
+        let verdict = |any_issuer| {
+            let checks = Checks {
+                issuer: Err(TlsError::General("none".to_owned())),
+                any_issuer,
+                any_host: false,
+                algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
+            };
+            let (certificate, name) = (CertificateDer::from(Vec::new()), ServerName::try_from("a").unwrap());
+            checks.verify_server_cert(&certificate, &[], &name, &[], UnixTime::now()).is_ok()
+        };
+        assert!(verdict(true) && !verdict(false));
+    }
+}

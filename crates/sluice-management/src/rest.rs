@@ -1,6 +1,8 @@
 //! The management server's front: who may come in, how large a body may be, and answers in JSON to what no
 //! contract knows.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
@@ -13,7 +15,7 @@ use axum::{
 use crate::{
     Auth, Registry,
     auth::Admission,
-    contract::{Contract, pages},
+    contract::pages,
     gravitee::{self, ErrorAnswer},
 };
 
@@ -22,8 +24,8 @@ const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Every management contract and the counters, for the administrator only.
 pub fn router(registry: Registry, auth: Auth) -> Router {
-    let contracts = gravitee::contracts();
-    let served = contracts.iter().map(Contract::router);
+    let contracts: Vec<_> = gravitee::contracts().into_iter().map(Arc::new).collect();
+    let served = contracts.iter().map(|contract| contract.router());
     served
         .fold(pages(&contracts), Router::merge)
         .route("/metrics", get(metrics))

@@ -14,7 +14,9 @@ use super::{Contract, openapi::document};
 use crate::Registry;
 
 /// Each contract's document in JSON and YAML, and the list of contracts at `/management`.
-pub(crate) fn pages(contracts: &[Contract]) -> Router<Registry> {
+///
+/// A document is made when it is asked for, which is seldom: kept, it would be the largest thing in an idle gateway.
+pub(crate) fn pages(contracts: &[Arc<Contract>]) -> Router<Registry> {
     let mut router = Router::new();
     let mut listed = Vec::new();
     for contract in contracts {
@@ -25,11 +27,10 @@ pub(crate) fn pages(contracts: &[Contract]) -> Router<Registry> {
             "bases": contract.bases,
             "openapi": [json_at, yaml_at],
         }));
-        let document = Arc::new(document(contract));
-        let as_json = Arc::clone(&document);
+        let (as_json, as_yaml) = (Arc::clone(contract), Arc::clone(contract));
         router = router
-            .route(&json_at, get(async move || Json((*as_json).clone())))
-            .route(&yaml_at, get(async move || yaml(&document)));
+            .route(&json_at, get(async move || Json(document(&as_json))))
+            .route(&yaml_at, get(async move || yaml(&document(&as_yaml))));
     }
     let listed = json!({ "contracts": listed });
     let list = get(async move || Json(listed));
