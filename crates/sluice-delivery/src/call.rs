@@ -28,11 +28,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 pub(crate) enum Fate {
     /// It is dealt with: the subscription goes on behind it.
     Settled,
-    /// The subscription was changed or taken away meanwhile; the message is still to be dealt with.
-    Cut {
-        /// Whether the subscriber may have got it.
-        sent: bool,
-    },
+    /// The subscription was changed or taken away meanwhile; the message was not taken and is still to be dealt
+    /// with.
+    Cut,
     /// The subscription cannot go on.
     Failed(Failure),
 }
@@ -57,12 +55,12 @@ impl Courier<'_> {
         before: Option<(&str, Position)>,
     ) -> Fate {
         if !delay.is_zero() && self.pause(delay).await {
-            return Fate::Cut { sent: false };
+            return Fate::Cut;
         }
         if let Some((reader, position)) = before
             && !self.store(reader, position).await
         {
-            return Fate::Cut { sent: false };
+            return Fate::Cut;
         }
         let request = Request::new(&self.subscription.id, &message, &self.exchange.own_headers);
         if request.left_out > 0 {
@@ -76,9 +74,12 @@ impl Courier<'_> {
         let mut calls = 0;
         loop {
             let answer = {
-                // Never closed, so that a permit always comes.
-                let _turn = self.shared.calls.acquire().await;
-                self.exchange.call(&request).await
+                let turn = async { (self.route.calls.acquire().await, self.shared.calls.acquire().await) };
+                tokio::select! {
+                    biased;
+                    () = self.winding.cancelled() => return Fate::Cut,
+                    _turn = turn => self.exchange.call(&request).await,
+                }
             };
             calls += 1;
             let (failure, wait) = match answer {
@@ -113,7 +114,7 @@ impl Courier<'_> {
             }
             let wait = wait.unwrap_or_else(|| retry::delay(settings, calls, retry::random()));
             if self.pause(wait).await {
-                return Fate::Cut { sent: true };
+                return Fate::Cut;
             }
         }
     }
@@ -153,7 +154,7 @@ impl Courier<'_> {
                     "A message could not be put with the dead letters; trying again."
                 );
                 if self.pause(wait).await {
-                    return Fate::Cut { sent: true };
+                    return Fate::Cut;
                 }
                 wait = (wait * 2).min(BACKOFF.1);
             }

@@ -16,7 +16,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::{Failure, Guard, GuardOptions, Route, client::Clients, exchange::Exchange, worker::Worker};
+use crate::{
+    Failure, Guard, GuardOptions, Route,
+    client::Clients,
+    exchange::Exchange,
+    worker::{Worker, until},
+};
 
 /// Bounds of all deliveries together.
 #[derive(Debug, Clone)]
@@ -39,14 +44,21 @@ impl Default for DeliveryOptions {
     }
 }
 
+impl DeliveryOptions {
+    /// How many calls one API may have under way: a quarter of all, at least one.
+    pub const fn max_calls_of_one_api(&self) -> usize {
+        if self.max_calls < 4 { 1 } else { self.max_calls / 4 }
+    }
+}
+
 /// How many reports of failures may wait to be read.
 const REPORTS: usize = 1024;
 
 /// A subscription that is served no more, because it cannot be called.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Failed {
-    /// Which.
-    pub subscription: SubscriptionId,
+    /// Which, as it was served: it may have been changed meanwhile.
+    pub served: Arc<Subscription>,
     /// Why.
     pub cause: Failure,
 }
@@ -179,8 +191,9 @@ impl Deliveries {
         let mut placed = {
             let table = self.0.table();
             let Some(worker) = table.workers.get(id) else { return };
-            if !matches!(&*worker.task.borrow(), Task::Serve(_, Some(_))) {
-                return;
+            match &*worker.task.borrow() {
+                Task::Serve(subscription, Some(_)) if is_now(subscription) => {}
+                _ => return,
             }
             worker.placed.clone()
         };
@@ -216,6 +229,12 @@ impl Deliveries {
         self.0.workers.close();
         tokio::time::timeout(timeout, self.0.workers.wait()).await.is_ok()
     }
+}
+
+/// Whether a subscription has begun and is not over.
+fn is_now(subscription: &Subscription) -> bool {
+    subscription.starting_at.and_then(until).is_none()
+        && subscription.ending_at.is_none_or(|end| until(end).is_some())
 }
 
 impl Shared {

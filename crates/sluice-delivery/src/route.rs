@@ -8,6 +8,7 @@ use sluice_broker::BrokerDriver;
 use sluice_message::Topic;
 use sluice_policy::{Chains, ChosenBy};
 use sluice_stream::Begin;
+use tokio::sync::Semaphore;
 
 /// An API as its subscribers' workers see it.
 pub struct Route {
@@ -29,6 +30,8 @@ pub struct Route {
     pub webhook: WebhookConfig,
     /// Where messages go that a subscriber does not take.
     pub dead_letters: Option<DeadLetters>,
+    /// A permit for each call under way, so that the subscribers of one API cannot take all that there are.
+    pub calls: Semaphore,
     /// What is counted.
     pub metrics: DeliveryMetrics,
 }

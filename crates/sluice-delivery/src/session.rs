@@ -3,12 +3,15 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use sluice_api::{Qos, Subscription};
 use sluice_message::{Message, Place, Position};
 use sluice_policy::{Caller, Chain, Hook, Outcome};
 use sluice_stream::{Cursor, Step, subscription_reader};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -21,8 +24,13 @@ use crate::{
     worker::until,
 };
 
-/// How long a broker is left alone that could be opened but not read.
-const REOPEN: Duration = Duration::from_secs(1);
+/// How long a broker is left alone that could be opened but not read, and a subscriber that a policy does not let
+/// in for now.
+const AGAIN: Duration = Duration::from_secs(1);
+const LET_IN_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long the policies that meet a subscriber may take.
+const MEETING: Duration = Duration::from_secs(30);
 
 /// Why a session ends.
 #[derive(Debug)]
@@ -33,6 +41,8 @@ pub(crate) enum End {
     Over,
     /// The subscriber cannot be called.
     Failed(Failure),
+    /// What it reads with is of no more use.
+    Unreadable,
 }
 
 /// A subscription on a route.
@@ -51,6 +61,21 @@ enum Judged {
     SetAside(Message, Failure),
     /// Nothing; whether the subscription moves past it.
     Drop(bool),
+}
+
+/// Calls under way, each with the place of its message.
+type Calls<'f> = FuturesUnordered<BoxFuture<'f, (Option<Place>, Fate)>>;
+
+/// How far a session has come.
+struct Progress<'p> {
+    /// Behind everything that is dealt with.
+    handled: Position,
+    /// The same for the next session; behind the message under way where that must not go out again.
+    position: &'p mut Option<Position>,
+    /// Read, and not yet judged.
+    queue: VecDeque<Message>,
+    /// Why nothing more is begun.
+    end: Option<End>,
 }
 
 impl<'s> Session<'s> {
@@ -77,9 +102,14 @@ impl<'s> Session<'s> {
             Ok(exchange) => exchange,
             Err(problem) => return End::Failed(Failure::new(problem.code, problem.to_string())),
         };
-        let caller = match self.met().await {
-            Ok(caller) => caller,
-            Err(failure) => return End::Failed(failure),
+        let caller = tokio::select! {
+            biased;
+            _ = task.changed() => return End::Changed,
+            () = self.over() => return End::Over,
+            met = self.met() => match met {
+                Ok(caller) => caller,
+                Err(failure) => return End::Failed(failure),
+            },
         };
         let topics = match self.route.chosen_by.deliver(&self.route.topics, caller.attributes()) {
             Ok(topics) => topics,
@@ -95,30 +125,44 @@ impl<'s> Session<'s> {
                 () = self.over() => return End::Over,
                 cursor = place::open(self.shared, self.route, &topics, &self.reader, position) => cursor,
             };
-            if let Some(end) = self.follow(opened, &caller, &courier, task, position).await {
-                return end;
+            match self.follow(opened, &caller, &courier, task, position).await {
+                End::Unreadable => {}
+                end => return end,
             }
             tokio::select! {
                 _ = task.changed() => return End::Changed,
-                () = tokio::time::sleep(REOPEN) => {}
+                () = sleep(AGAIN) => {}
             }
         }
     }
 
-    /// The subscriber after the policies that meet it.
+    /// The subscriber after the policies that meet it. One that they do not let in for now is tried again.
     async fn met(&self) -> Result<Caller, Failure> {
         let chains = &self.route.chains;
         let channel = self.subscription.channel.as_deref().unwrap_or_default();
-        let caller = Caller::new(chains, "webhook", channel);
-        let mut caller =
-            caller.with_subscription(Arc::clone(self.subscription)).with_plan(&self.subscription.plan);
-        match chains.connect(&mut caller).await {
-            Ok(()) => Ok(caller),
-            Err(rejection) => Err(Failure::new(rejection.code, rejection.message)),
+        loop {
+            let caller = Caller::new(chains, "webhook", channel);
+            let mut caller =
+                caller.with_subscription(Arc::clone(self.subscription)).with_plan(&self.subscription.plan);
+            match timeout(MEETING, chains.connect(&mut caller)).await {
+                Ok(Ok(())) => return Ok(caller),
+                Ok(Err(rejection)) if rejection.status != 429 && rejection.status < 500 => {
+                    return Err(Failure::new(rejection.code, rejection.message));
+                }
+                Ok(Err(rejection)) => warn!(
+                    api = %self.route.api, subscription = %self.subscription.id, code = rejection.code,
+                    "A subscriber is not let in by a policy for now; trying again."
+                ),
+                Err(_) => warn!(
+                    api = %self.route.api, subscription = %self.subscription.id,
+                    "The policies that meet a subscriber take too long; trying again."
+                ),
+            }
+            sleep(LET_IN_AGAIN).await;
         }
     }
 
-    /// Brings what a cursor hands out. `None` when the cursor is of no more use and a new one may be.
+    /// Brings what a cursor hands out, until something ends it and every call is done.
     async fn follow(
         &self,
         mut cursor: Cursor,
@@ -126,93 +170,41 @@ impl<'s> Session<'s> {
         courier: &Courier<'_>,
         task: &mut watch::Receiver<Task>,
         position: &mut Option<Position>,
-    ) -> Option<End> {
+    ) -> End {
         let chain = self.route.chains.select(Hook::Deliver, caller);
         let window = self.window();
-        let mut handled = cursor.position();
-        let (mut batch, mut queue) = (Vec::new(), VecDeque::new());
-        let mut calls = FuturesUnordered::new();
+        let mut progress =
+            Progress { handled: cursor.position(), position, queue: VecDeque::new(), end: None };
+        let (mut batch, mut calls) = (Vec::new(), Calls::new());
         // A source that has an end has nothing more for this subscription.
         let mut exhausted = false;
-        let mut end = None;
         self.placed.send_replace(true);
         // Also where the one to be kept at the beginning could not be.
-        self.remember(&handled, position);
+        self.remember(&mut progress);
         loop {
-            let mut moved = false;
-            while end.is_none() && calls.len() < window {
-                let Some(message) = queue.pop_front() else { break };
-                let place = Message::place(&message).cloned();
-                let (bring, aside) = match self.judge(&chain, caller, message) {
-                    Judged::Drop(moves) => {
-                        moved |= moves && advance(&mut handled, place.as_ref());
-                        continue;
-                    }
-                    Judged::Bring(message, delay) => (Some((message, delay)), None),
-                    Judged::SetAside(message, failure) => (None, Some((message, failure))),
-                };
-                let before = (self.route.qos == Qos::AtMostOnce).then(|| {
-                    let mut behind = handled.clone();
-                    advance(&mut behind, place.as_ref());
-                    // Also for the next session: what may have gone out does not go out again.
-                    *position = Some(behind.clone());
-                    (&*self.reader, behind)
-                });
-                calls.push(async move {
-                    let fate = match (bring, aside) {
-                        (Some((message, delay)), _) => courier.bring(message, delay, before).await,
-                        (None, Some((message, failure))) => {
-                            courier.set_aside(&message, failure, 0, false).await
-                        }
-                        (None, None) => Fate::Settled,
-                    };
-                    (place, fate)
-                });
-            }
-            if moved {
-                self.remember(&handled, position);
+            while progress.end.is_none() && calls.len() < window && !progress.queue.is_empty() {
+                self.begin_next(&mut progress, &mut calls, &chain, caller, courier);
             }
             if calls.is_empty()
-                && let Some(end) = end
+                && let Some(end) = progress.end
             {
                 return end;
             }
+            let open = progress.end.is_none();
             tokio::select! {
                 biased;
-                Some((place, fate)) = calls.next(), if !calls.is_empty() => match fate {
-                    Fate::Settled => {
-                        advance(&mut handled, place.as_ref());
-                        self.remember(&handled, position);
-                    }
-                    Fate::Cut { sent } => {
-                        if !sent && position.is_some() {
-                            // It may go out another time, also where that is at most once.
-                            *position = Some(handled.clone());
-                        }
-                        end = end.or(Some(Some(End::Changed)));
-                    }
-                    Fate::Failed(failure) => {
-                        courier.winding.cancel();
-                        end = Some(Some(End::Failed(failure)));
-                    }
-                },
-                _ = task.changed(), if end.is_none() => {
-                    courier.winding.cancel();
-                    end = Some(Some(End::Changed));
+                Some((place, fate)) = calls.next(), if !calls.is_empty() => {
+                    self.settle(&mut progress, place.as_ref(), fate);
                 }
-                () = self.over(), if end.is_none() => {
-                    courier.winding.cancel();
-                    end = Some(Some(End::Over));
-                }
-                step = cursor.next(&mut batch),
-                    if !exhausted && end.is_none() && queue.is_empty() && calls.len() < window =>
-                {
+                _ = task.changed(), if open => progress.end = Some(End::Changed),
+                () = self.over(), if open => progress.end = Some(End::Over),
+                step = cursor.next(&mut batch), if open && !exhausted && progress.queue.is_empty() && calls.len() < window => {
                     match step {
-                        Ok(Step::Messages) => queue.extend(batch.drain(..)),
+                        Ok(Step::Messages) => progress.queue.extend(batch.drain(..)),
                         Ok(Step::Skipped(count)) => {
                             self.tell_skipped(count);
-                            handled = cursor.position();
-                            self.remember(&handled, position);
+                            progress.handled = cursor.position();
+                            self.remember(&mut progress);
                         }
                         Ok(Step::Ended) => exhausted = true,
                         Err(error) => {
@@ -220,10 +212,79 @@ impl<'s> Session<'s> {
                                 api = %self.route.api, subscription = %self.subscription.id, %error,
                                 "The broker of a subscription cannot be read; trying again."
                             );
-                            end = Some(None);
+                            progress.end = Some(End::Unreadable);
                         }
                     }
                 }
+            }
+            if progress.end.is_some() {
+                courier.winding.cancel();
+            }
+        }
+    }
+
+    /// Judges the messages at hand up to the first that is to be brought, and begins to bring it.
+    fn begin_next<'f>(
+        &'f self,
+        progress: &mut Progress<'_>,
+        calls: &mut Calls<'f>,
+        chain: &Chain,
+        caller: &Caller,
+        courier: &'f Courier<'_>,
+    ) {
+        let mut moved = false;
+        while let Some(message) = progress.queue.pop_front() {
+            let place = message.place().cloned();
+            let judged = self.judge(chain, caller, message);
+            if let Judged::Drop(moves) = judged {
+                moved |= moves && advance(&mut progress.handled, place.as_ref());
+                continue;
+            }
+            let before = (self.route.qos == Qos::AtMostOnce).then(|| {
+                let mut behind = progress.handled.clone();
+                advance(&mut behind, place.as_ref());
+                // Also for the next session: what may have gone out does not go out again.
+                *progress.position = Some(behind.clone());
+                (&*self.reader, behind)
+            });
+            calls.push(Box::pin(async move {
+                let fate = match judged {
+                    Judged::Bring(message, delay) => courier.bring(message, delay, before).await,
+                    Judged::SetAside(message, failure) => {
+                        courier.set_aside(&message, failure, 0, false).await
+                    }
+                    Judged::Drop(_) => Fate::Settled,
+                };
+                (place, fate)
+            }));
+            break;
+        }
+        if moved {
+            self.remember(progress);
+        }
+    }
+
+    /// Notes what became of a message.
+    fn settle(&self, progress: &mut Progress<'_>, place: Option<&Place>, fate: Fate) {
+        match fate {
+            Fate::Settled => {
+                advance(&mut progress.handled, place);
+                self.remember(progress);
+            }
+            Fate::Cut => {
+                // Not taken, so that it may go out another time, also where that is at most once.
+                self.remember(progress);
+                progress.end.get_or_insert(End::Changed);
+            }
+            Fate::Failed(failure) => {
+                if self.route.qos == Qos::AtMostOnce && failure.ambiguous {
+                    // It may have been taken, so it does not go out again.
+                    self.route.metrics.given_up.inc();
+                } else {
+                    self.remember(progress);
+                }
+                // A change that came before the failure may have mended what failed.
+                progress.end.get_or_insert(End::Failed(failure));
             }
         }
     }
@@ -249,7 +310,6 @@ impl<'s> Session<'s> {
                 Judged::Drop(acknowledge)
             }
             Outcome::Rejected(rejection) => {
-                self.route.metrics.dropped_by_policy.inc();
                 Judged::SetAside(original, Failure::new(rejection.code, rejection.message))
             }
         }
@@ -257,11 +317,12 @@ impl<'s> Session<'s> {
 
     /// Stores how far the subscription has come, within a moment; a subscription without promises has no
     /// place to come back to.
-    fn remember(&self, handled: &Position, position: &mut Option<Position>) {
+    fn remember(&self, progress: &mut Progress<'_>) {
+        let handled = &progress.handled;
         if self.route.qos == Qos::None || handled.is_empty() {
             return;
         }
-        *position = Some(handled.clone());
+        *progress.position = Some(handled.clone());
         if let Err(error) = self.shared.positions.save_soon(&self.reader, handled.clone()) {
             warn!(
                 subscription = %self.subscription.id, %error,
@@ -284,7 +345,7 @@ impl<'s> Session<'s> {
             None => std::future::pending().await,
             Some(end) => {
                 while let Some(wait) = until(end) {
-                    tokio::time::sleep(wait).await;
+                    sleep(wait).await;
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use sluice_api::SubscriptionId;
+use sluice_api::{Subscription, SubscriptionId};
 use sluice_message::Position;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -54,13 +54,13 @@ impl Worker {
                     let end = session.serve(&mut self.task, &mut self.position).await;
                     route.metrics.subscriptions.dec();
                     match end {
-                        End::Changed => {}
+                        End::Changed | End::Unreadable => {}
                         End::Over => {
                             info!(api = %route.api, subscription = %self.id, "A subscription is over.");
                             self.rest().await;
                         }
                         End::Failed(cause) => {
-                            self.report(cause).await;
+                            self.report(subscription, cause).await;
                             if self.shared.leave(&self.id, &self.task) {
                                 return;
                             }
@@ -88,13 +88,13 @@ impl Worker {
         }
     }
 
-    async fn report(&self, cause: Failure) {
+    async fn report(&self, served: Arc<Subscription>, cause: Failure) {
         warn!(
-            subscription = %self.id, code = cause.code, reason = %cause.message,
-            "A subscription has failed and is served no more. It goes on with the same message when it is resumed."
+            api = %served.api, subscription = %self.id, application = served.application_name,
+            code = cause.code, reason = %cause.message,
+            "A subscription has failed and is served no more. It goes on where it stopped when it is resumed."
         );
-        let report = Failed { subscription: self.id.clone(), cause };
-        if self.shared.reports.send(report).await.is_err() {
+        if self.shared.reports.send(Failed { served, cause }).await.is_err() {
             warn!(subscription = %self.id, "Nobody is left to be told of the failure.");
         }
     }

@@ -26,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) body_bytes: Arc<Semaphore>,
     /// What expressions see beside messages and clients.
     pub(crate) environment: Arc<Environment>,
+    /// Calls to subscribers that one API may have under way.
+    pub(crate) calls_of_one_api: usize,
 }
 
 /// A definition with its policies compiled and its broker driver at hand.
@@ -152,6 +154,7 @@ fn route(
         chains: binding.chains.clone(),
         webhook: webhook.clone(),
         dead_letters: dead_letters.transpose()?,
+        calls: Semaphore::new(shared.calls_of_one_api),
         metrics,
     })))
 }
@@ -201,6 +204,7 @@ pub(crate) mod tests {
             positions: Arc::new(MemoryPositions::default()),
             body_bytes: Arc::new(Semaphore::new(1 << 20)),
             environment: Arc::default(),
+            calls_of_one_api: 1,
         };
         Arc::new({
             let (metrics, deliveries) = (ApiMetrics::default(), DeliveryMetrics::default());

@@ -103,6 +103,7 @@ impl Gateway {
                 positions,
                 body_bytes: Arc::new(Semaphore::new(options.body_bytes.min(Semaphore::MAX_PERMITS))),
                 environment: Arc::clone(&options.environment),
+                calls_of_one_api: options.deliveries.max_calls_of_one_api(),
             },
             options,
             deployments: Mutex::default(),

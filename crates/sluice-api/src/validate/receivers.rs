@@ -68,7 +68,20 @@ fn check_dead_letter(api: &EventApi, receiver: &Receiver, problems: &mut Vec<Pro
             problems
                 .push(invalid(format!("'{name}' does not publish: switch its producer on, with a topic.")));
         }
-        Some(_) => {}
+        Some(broker) => {
+            let read = api
+                .brokers
+                .first()
+                .filter(|first| first.configuration.connection() == broker.configuration.connection());
+            let read = read.and_then(|first| first.configuration.deliver_topics()).unwrap_or_default();
+            let written = broker.configuration.publish_topics().unwrap_or_default();
+            if let Some(topic) = written.iter().find(|topic| read.contains(topic)) {
+                problems.push(invalid(format!(
+                    "Dead letters would go to '{topic}', which subscribers are sent: a message that nobody takes \
+                     would come back for ever. Name a broker with another topic."
+                )));
+            }
+        }
     }
 }
 

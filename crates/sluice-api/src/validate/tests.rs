@@ -195,6 +195,8 @@ fn dead_letters_go_to_a_broker_that_publishes() {
     let unknown = with_brokers("nowhere", true);
     assert!(unknown.iter().any(|problem| problem.path == "receivers[1].dlq.endpoint"));
     assert!(unknown.iter().any(|problem| problem.path == "brokers[1]"), "nobody uses it: {unknown:?}");
+    let own = json!({ "type": "webhook", "dlq": { "endpoint": "default" } });
+    refused("/receivers/1", own, "receivers[1].dlq.endpoint", "listeners.entrypoints.dlq.invalid");
     let of_sse = json!({ "type": "sse", "dlq": { "endpoint": "default" } });
     refused("/receivers/1", of_sse, "receivers[1].dlq", "listeners.entrypoints.dlq.unsupported");
 }

@@ -100,6 +100,7 @@ impl Bench {
             chains: Chains::compile(&api, &Arc::default()).unwrap(),
             webhook: webhook.clone(),
             dead_letters,
+            calls: tokio::sync::Semaphore::new(128),
             metrics: self.metrics.clone(),
         };
         self.deliveries.set_route(&api.id, Some(&Arc::new(route)));

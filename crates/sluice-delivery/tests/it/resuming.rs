@@ -110,3 +110,36 @@ async fn a_changed_subscription_is_served_by_its_new_settings_from_the_next_mess
     assert_eq!(latter.texts(1).await, ["two"]);
     assert!(!former.has_call());
 }
+
+#[tokio::test]
+async fn a_change_that_came_before_a_failure_is_served() {
+    let (mut bench, mut former) = (Bench::new(), Receiver::start().await);
+    let mut latter = Receiver::start().await;
+    bench.offer(&Offer::default());
+    let subscription = bench.subscribe("s", patient(former.url("/"), 3)).await;
+    let gate = Arc::new(Semaphore::new(0));
+    former.answers([Reply::Held(Arc::clone(&gate), 410)]);
+    bench.publish("one").await;
+    assert_eq!(former.texts(1).await, ["one"]);
+    bench.deliveries.put(sluice_api::Subscription { callback: patient(latter.url("/"), 3), ..subscription });
+    // The worker has taken note of the change before the answer comes.
+    tokio::task::yield_now().await;
+    gate.add_permits(1);
+    assert_eq!(latter.texts(1).await, ["one"]);
+    assert!(bench.failures.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn at_most_once_a_message_that_was_surely_not_taken_survives_a_redeployment() {
+    let (bench, mut receiver) = (Bench::new(), Receiver::start().await);
+    let once = Offer { qos: Qos::AtMostOnce, ..Offer::default() };
+    bench.offer(&once);
+    let mut callback = patient(receiver.url("/"), 3);
+    (callback.retry.initial_delay_seconds, callback.retry.max_delay_seconds) = (3600, 3600);
+    bench.subscribe("s", callback).await;
+    receiver.answers([Reply::Status(503)]);
+    bench.publish("one").await;
+    assert_eq!(receiver.texts(1).await, ["one"]);
+    bench.offer(&once);
+    assert_eq!(receiver.texts(1).await, ["one"]);
+}

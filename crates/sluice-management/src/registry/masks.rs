@@ -5,7 +5,7 @@
 //! another address, user or policy, because whoever may not see the secret could have it sent there.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_api::{Callback, EventApi, Plan, Problem, Secret};
 
 /// What a secret is known by: a name, and all that says where it goes.
@@ -87,7 +87,11 @@ fn api_places(api: &mut EventApi) -> Vec<Place> {
             "receivers" => {
                 Some((field.to_owned(), shown["receivers"][index]["configuration"]["proxy"].clone()))
             }
-            "properties" => Some(("property".to_owned(), api.properties.get(index)?.key.clone().into())),
+            // Not for one that is shown from now on: the mask would tell what it hides.
+            "properties" => {
+                let property = api.properties.get(index)?;
+                Some(("property".to_owned(), json!([property.key, property.encrypted])))
+            }
             _ => step_place(path, &shown),
         }
     };
@@ -132,7 +136,6 @@ fn shown(value: &impl Serialize) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
     use sluice_api::MASK;
 
     use super::*;

@@ -135,10 +135,10 @@ impl Registry {
             while let Some(failed) = failed.recv().await {
                 let Some(inner) = inner.upgrade() else { return };
                 let registry = Self { inner };
-                let noted = registry.fail_subscription(&failed.subscription, &failed.cause.to_string()).await;
+                let noted = registry.fail_subscription(&failed.served.id, &failed.cause.to_string()).await;
                 if let Err(error) = noted {
                     tracing::error!(
-                        subscription = %failed.subscription, %error,
+                        subscription = %failed.served.id, %error,
                         "The failure of a subscription could not be noted."
                     );
                 }

@@ -96,8 +96,8 @@ pub(super) async fn update(
     headers: HeaderMap,
     body: Bytes,
 ) -> Answered {
-    let former = registry.get(&id)?;
-    change(&registry, &former, &headers, json(&body)?).await
+    let document = json(&body)?;
+    change(&registry, &id, &headers, |_| Ok(document.clone())).await
 }
 
 pub(super) async fn patch(
@@ -110,17 +110,45 @@ pub(super) async fn patch(
     if parameter(&uri, "dryRun").is_some_and(|value| value != "false") {
         return Err(vec![unsupported("dryRun", "A patch that is only tried")].into());
     }
-    let former = registry.get(&id)?;
-    let shown = serde_json::to_value(shown(&former, &headers)).unwrap_or_default();
-    let document = patched(shown, &headers, json(&body)?)?;
-    change(&registry, &former, &headers, document).await
+    let patch = json(&body)?;
+    let document = |former: &ManagedApi| {
+        let shown = serde_json::to_value(shown(former, &headers)).unwrap_or_default();
+        patched(shown, &headers, patch.clone())
+    };
+    change(&registry, &id, &headers, document).await
 }
 
-/// Replaces the draft of an API by what a document says. What the document leaves out of what is for people
-/// stays as it was.
-async fn change(registry: &Registry, former: &ManagedApi, headers: &HeaderMap, document: Value) -> Answered {
-    let about = |error: ErrorAnswer| error.about(&document);
-    let id = former.record.id();
+/// Replaces the draft of an API by a document that is made of what is there. When another change comes between,
+/// it is made anew, so that neither is lost.
+async fn change(
+    registry: &Registry,
+    id: &ApiId,
+    headers: &HeaderMap,
+    document: impl Fn(&ManagedApi) -> Result<Value, ErrorAnswer>,
+) -> Answered {
+    let asked = expected(headers);
+    let mut tries = MAX_TRIES;
+    loop {
+        tries -= 1;
+        let former = registry.get(id)?;
+        let document = document(&former)?;
+        let about = |error: ErrorAnswer| error.about(&document);
+        let (draft, catalogue) = draft(&former, &document).map_err(about)?;
+        let fields = Fields::of(&draft);
+        let read = match &asked {
+            Expected::Any => Expected::UpdatedAt(vec![former.record.updated_at]),
+            UpdatedAt => asked.clone(),
+        };
+        match registry.update(id, read, draft, catalogue).await {
+            Err(RegistryError::Outdated(_)) if asked == Expected::Any && tries > 0 => {}
+            Err(error) => return Err(about(fields.rename(error).into())),
+            Ok(api) => return Ok(answer(&api, headers)),
+        }
+    }
+}
+
+/// What a document says of an API. What it leaves out of what is for people stays as it was.
+fn draft(former: &ManagedApi, document: &Value) -> Result<(EventApi, Catalogue), ErrorAnswer> {
     let mut whole = document.clone();
     if let Value::Object(fields) = &mut whole {
         let kept: ApiCatalogue = kept(&former.record.catalogue);
@@ -131,13 +159,10 @@ async fn change(registry: &Registry, former: &ManagedApi, headers: &HeaderMap, d
             }
         }
     }
-    let draft = read_api(whole, Reading::Later).map_err(|problems| about(problems.into()))?;
-    refuse_other_id(&draft.api.id.0, &id.0).map_err(about)?;
+    let draft = read_api(whole, Reading::Later)?;
+    refuse_other_id(&draft.api.id.0, &former.record.id().0)?;
     refuse_plans(&draft.plans)?;
-    let fields = Fields::of(&draft.api);
-    let changed = registry.update(id, expected(headers), draft.api, to_keep(&draft.catalogue)).await;
-    let api = changed.map_err(|error| about(fields.rename(error).into()))?;
-    Ok(answer(&api, headers))
+    Ok((draft.api, to_keep(&draft.catalogue)))
 }
 
 pub(super) async fn start(

@@ -16,8 +16,8 @@ pub(super) const MEDIA: [&str; 3] =
 /// Operations in one JSON Patch.
 const MAX_OPERATIONS: usize = 256;
 
-/// Copying can double a document with each operation.
-const MAX_BYTES: usize = 4 << 20;
+/// What the copy operations of one JSON Patch copy together, in bytes of JSON: each could double the document.
+const MAX_COPIED: usize = 1 << 20;
 
 /// What may be patched. The rest is made by the gateway, or has calls of its own.
 const PATCHABLE: [&str; 22] = [
@@ -77,6 +77,7 @@ fn operated(mut api: Value, patch: Value) -> Result<Value, Vec<Problem>> {
         let message = format!("A patch has at most {MAX_OPERATIONS} operations.");
         return Err(vec![Problem::new("", "patch.invalid", message)]);
     }
+    let mut copied = 0;
     for (index, operation) in operations.iter().enumerate() {
         let at = format!("[{index}]");
         let field = |pointer: &str| pointer.split('/').nth(1).unwrap_or_default().to_owned();
@@ -88,18 +89,22 @@ fn operated(mut api: Value, patch: Value) -> Result<Value, Vec<Problem>> {
         if let Some(problem) = changed.iter().find_map(|field| unpatchable(field)) {
             return Err(vec![problem.within(&at)]);
         }
-        apply(&mut api, operation).map_err(|message| vec![Problem::new(at, "patch.invalid", message)])?;
+        let invalid = |message: String| vec![Problem::new(&*at, "patch.invalid", message)];
+        copied += copies(&api, operation);
+        if copied > MAX_COPIED {
+            return Err(invalid(format!("The operations up to here copy more than {MAX_COPIED} bytes.")));
+        }
+        json_patch::patch(&mut api, std::slice::from_ref(operation))
+            .map_err(|error| invalid(format!("{error}.")))?;
     }
     Ok(api)
 }
 
-fn apply(api: &mut Value, operation: &PatchOperation) -> Result<(), String> {
-    json_patch::patch(api, std::slice::from_ref(operation)).map_err(|error| format!("{error}."))?;
-    let copies = matches!(operation, PatchOperation::Copy(_));
-    if copies && serde_json::to_vec(api).map_or(0, |text| text.len()) > MAX_BYTES {
-        return Err(format!("The patched API would be larger than {MAX_BYTES} bytes."));
-    }
-    Ok(())
+/// The bytes of JSON that an operation copies.
+fn copies(api: &Value, operation: &PatchOperation) -> usize {
+    let PatchOperation::Copy(copy) = operation else { return 0 };
+    let value = api.pointer(copy.from.as_str());
+    value.and_then(|value| serde_json::to_vec(value).ok()).map_or(0, |text| text.len())
 }
 
 fn unpatchable(field: &str) -> Option<Problem> {
