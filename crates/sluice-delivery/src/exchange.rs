@@ -89,7 +89,7 @@ impl Exchange {
             own_headers: own_headers(callback),
             auth: Auth::new(&callback.auth).map_err(|problem| problem.within("auth"))?,
             signer: callback.signature.as_ref().map(Signer::new),
-            timeout: Duration::from_millis(webhook.http.connect_timeout + webhook.http.read_timeout),
+            timeout: Duration::from_millis(webhook.http.read_timeout),
             longest_wait,
         })
     }

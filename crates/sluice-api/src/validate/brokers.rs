@@ -46,6 +46,20 @@ pub(super) fn check(api: &EventApi, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Ids are shown in one form only. Asking for the other one is told, not passed over.
+fn check_ids(path: &str, broker: &Broker, problems: &mut Vec<Problem>) {
+    let encoded = match &broker.configuration {
+        BrokerConfig::Log(log) => log.consumer.encode_message_id,
+        BrokerConfig::Kafka(kafka) => kafka.consumer.encode_message_id,
+        BrokerConfig::Mock(_) => true,
+    };
+    if !encoded {
+        let path = format!("{path}.configuration.consumer.encodeMessageId");
+        let message = "Ids and cursors are always encoded in base64; leave it true.";
+        problems.push(Problem::new(path, "endpoints.configuration.invalid", message));
+    }
+}
+
 /// What the receivers need of the broker behind them.
 fn check_serving(api: &EventApi, broker: &Broker, problems: &mut Vec<Problem>) {
     let path = "brokers[0].configuration";
@@ -67,6 +81,7 @@ fn check_serving(api: &EventApi, broker: &Broker, problems: &mut Vec<Problem>) {
 
 fn check_settings(path: &str, broker: &Broker, problems: &mut Vec<Problem>) {
     required(&format!("{path}.name"), &broker.name, problems);
+    check_ids(path, broker, problems);
     if let BrokerConfig::Kafka(kafka) = &broker.configuration {
         check_kafka(&format!("{path}.configuration"), kafka, problems);
     }

@@ -102,6 +102,12 @@ fn a_broker_must_serve_the_receivers_that_are_there() {
     for topics in [json!([]), json!(["a b"]), json!(["a", "a"]), json!(["x".repeat(250)])] {
         refused(&format!("{broker}/topics"), topics, "brokers[0].configuration.topics", invalid);
     }
+    refused(
+        &format!("{broker}/consumer"),
+        json!({ "encodeMessageId": false }),
+        "brokers[0].configuration.consumer.encodeMessageId",
+        invalid,
+    );
     let none = json!({ "autoOffsetReset": "none" });
     refused(
         &format!("{broker}/consumer"),
