@@ -9,7 +9,7 @@ use sluice_api::{CallbackAuth, Credentials, Problem, SecretPlace};
 use tokio::{sync::Mutex, time::Instant};
 use url::{Url, form_urlencoded::byte_serialize};
 
-use crate::{Failure, assertion::Asserter, client::Outbound, exchange};
+use crate::{Failure, Guard, assertion::Asserter, client::Outbound, exchange};
 
 /// How long a token is kept whose server does not say how long it is good.
 const UNSAID: Duration = Duration::from_secs(300);
@@ -62,11 +62,11 @@ enum Seconds {
 }
 
 impl Auth {
-    /// Reads the credentials of a callback.
+    /// Reads the credentials of a callback. A token endpoint is judged like the callback's own address.
     ///
     /// # Errors
     /// A key or an address that cannot be used; paths are relative to `auth`.
-    pub(crate) fn new(auth: &CallbackAuth) -> Result<Self, Problem> {
+    pub(crate) fn new(auth: &CallbackAuth, guard: &Guard) -> Result<Self, Problem> {
         Ok(match auth {
             CallbackAuth::None => Self::None,
             CallbackAuth::Basic(basic) => {
@@ -79,19 +79,21 @@ impl Auth {
             }
             CallbackAuth::Oauth2(credentials) => {
                 let client = Client::Secret(credentials.clone());
-                Self::fetched(&credentials.endpoint, client, &credentials.scopes)
+                Self::fetched(guard, &credentials.endpoint, client, &credentials.scopes)
                     .map_err(|problem| problem.within("oauth2"))?
             }
             CallbackAuth::JwtProfileOauth2(assertion) => {
                 let asserter =
                     Asserter::new(assertion).map_err(|problem| problem.within("jwtProfileOauth2"))?;
-                Self::fetched(&assertion.endpoint, Client::Assertion(Box::new(asserter)), &assertion.scopes)
+                let client = Client::Assertion(Box::new(asserter));
+                Self::fetched(guard, &assertion.endpoint, client, &assertion.scopes)
                     .map_err(|problem| problem.within("jwtProfileOauth2"))?
             }
         })
     }
 
-    fn fetched(endpoint: &str, client: Client, scopes: &[String]) -> Result<Self, Problem> {
+    fn fetched(guard: &Guard, endpoint: &str, client: Client, scopes: &[String]) -> Result<Self, Problem> {
+        guard.check_url(endpoint).map_err(|problem| problem.within("endpoint"))?;
         let endpoint = Url::parse(endpoint).map_err(|error| {
             Problem::new(
                 "endpoint",
@@ -170,8 +172,9 @@ impl Tokens {
         if !self.scopes.is_empty() {
             form.push(("scope", self.scopes.clone()));
         }
-        outbound.admit(&self.endpoint).await.map_err(|refused| {
-            Failure::new("delivery.address.refused", format!("The token endpoint: {refused}."))
+        outbound.admit(&self.endpoint).await.map_err(|failure| {
+            let message = format!("The token endpoint: {}", failure.message);
+            Failure { message, ..failure }
         })?;
         let host = self.endpoint.host_str().unwrap_or_default();
         let asked = Instant::now();

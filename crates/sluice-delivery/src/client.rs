@@ -2,7 +2,7 @@
 //! that have it. Their pools of idle connections are bounded, redirects are not followed.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -40,9 +40,11 @@ pub(crate) struct Outbound {
 #[derive(Debug)]
 pub(crate) struct Clients {
     guard: Guard,
-    /// A list, as there are few distinct settings; those that nobody uses any more are taken out.
-    made: Mutex<Vec<(Settings, Weak<Outbound>)>>,
+    made: Mutex<Made>,
 }
+
+/// A list, as there are few distinct settings; those that nobody uses any more are taken out.
+type Made = Vec<(Settings, Weak<Outbound>)>;
 
 impl Settings {
     pub(crate) fn new(tls: Option<&CallbackTls>, proxy: Option<&CallbackProxy>, http: &CallbackHttp) -> Self {
@@ -69,16 +71,28 @@ impl Clients {
     /// # Errors
     /// Certificates, a key or a proxy that cannot be used.
     pub(crate) fn get(&self, settings: &Settings) -> Result<Arc<Outbound>, Problem> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.retain(|(_, client)| client.strong_count() > 0);
-        let found = made.iter().find(|(of, _)| of == settings).and_then(|(_, client)| client.upgrade());
-        if let Some(client) = found {
+        if let Some(client) = find(&self.lock(), settings) {
             return Ok(client);
         }
+        // Made without the lock, since reading certificates takes its time and all sessions would wait. Of two
+        // that are made at once the first is kept.
         let client = Arc::new(build(settings, &self.guard)?);
+        let mut made = self.lock();
+        if let Some(first) = find(&made, settings) {
+            return Ok(first);
+        }
+        made.retain(|(_, client)| client.strong_count() > 0);
         made.push((settings.clone(), Arc::downgrade(&client)));
         Ok(client)
     }
+
+    fn lock(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn find(made: &Made, settings: &Settings) -> Option<Arc<Outbound>> {
+    made.iter().filter(|(of, _)| of == settings).find_map(|(_, client)| client.upgrade())
 }
 
 fn build(settings: &Settings, guard: &Guard) -> Result<Outbound, Problem> {
@@ -150,6 +164,22 @@ fn through(proxy: &CallbackProxy) -> Result<Proxy, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::GuardOptions;
+
+    #[test]
+    fn a_client_is_shared_though_it_was_made_twice_at_once() {
+        let clients = Clients::new(Guard::new(GuardOptions::default()));
+        let settings = Settings::new(None, None, &CallbackHttp::default());
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..4).map(|_| scope.spawn(|| clients.get(&settings).unwrap())).collect();
+            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+        });
+        assert!(made.iter().all(|client| Arc::ptr_eq(client, &made[0])));
+        assert_eq!(clients.lock().len(), 1);
+        drop(made);
+        clients.get(&settings).unwrap();
+        assert_eq!(clients.lock().len(), 1);
+    }
 
     #[test]
     fn proxies_of_the_environment_are_known_by_their_hosts() {

@@ -14,7 +14,7 @@ use crate::{
     Failure,
     auth::Auth,
     client::{Clients, Outbound, Settings},
-    guard::Refused,
+    guard::{Refused, Unresolved},
     request::{Request, own_headers},
     retry::retry_after,
     signature::Signer,
@@ -49,18 +49,30 @@ pub(crate) struct Exchange {
 
 impl Outbound {
     /// Judges an address before it is called: one that is written out in any case, a name where a proxy will
-    /// resolve it. What the name means to the proxy may differ; that is the most that can be known here.
-    pub(crate) async fn admit(&self, url: &Url) -> Result<(), Refused> {
+    /// resolve it. Then a name that is not known here is not called, and none of its addresses may be refused,
+    /// as the proxy chooses among them. What the name means to the proxy may differ; that is the most that can
+    /// be known here.
+    ///
+    /// # Errors
+    /// It may not be called (`delivery.address.refused`), or not as long as its name is not known.
+    pub(crate) async fn admit(&self, url: &Url) -> Result<(), Failure> {
         let Some(host) = url.host() else { return Ok(()) };
-        self.guard.check_host(&host)?;
-        if let (true, url::Host::Domain(name)) = (self.proxied, host)
-            && let Err(error) = self.guard.resolve(name).await
-            && let Ok(refused) = error.downcast::<Refused>()
-        {
-            return Err(*refused);
+        let refused = |refused: &Refused| Failure::new("delivery.address.refused", format!("{refused}."));
+        self.guard.check_host(&host).map_err(|error| refused(&error))?;
+        let url::Host::Domain(name) = host else { return Ok(()) };
+        if !self.proxied {
+            return Ok(());
         }
-        Ok(())
+        match self.guard.resolve_all(name).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.downcast_ref().map_or_else(|| unknown(name, &error), refused)),
+        }
     }
+}
+
+fn unknown(name: &str, error: &Unresolved) -> Failure {
+    let message = format!("{name} cannot be judged before the proxy is asked for it: {error}.");
+    Failure::new("delivery.unreachable", message)
 }
 
 impl Exchange {
@@ -87,7 +99,7 @@ impl Exchange {
             outbound: clients.get(&settings)?,
             url,
             own_headers: own_headers(callback),
-            auth: Auth::new(&callback.auth).map_err(|problem| problem.within("auth"))?,
+            auth: Auth::new(&callback.auth, clients.guard()).map_err(|problem| problem.within("auth"))?,
             signer: callback.signature.as_ref().map(Signer::new),
             timeout: Duration::from_millis(webhook.http.read_timeout),
             longest_wait,
@@ -104,10 +116,7 @@ impl Exchange {
 
     /// Sends a message once; twice where a token is not taken that may have been good before.
     async fn answer(&self, request: &Request) -> Result<(StatusCode, HeaderMap), Failure> {
-        self.outbound
-            .admit(&self.url)
-            .await
-            .map_err(|refused| Failure::new("delivery.address.refused", format!("{refused}.")))?;
+        self.outbound.admit(&self.url).await?;
         let credentials = self.auth.get(&self.outbound, self.timeout).await?;
         let answer = self.send(request, credentials.as_ref()).await?;
         if answer.0 != StatusCode::UNAUTHORIZED || !self.auth.renew(credentials.as_ref()).await {

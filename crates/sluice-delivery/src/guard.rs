@@ -39,6 +39,9 @@ impl GuardOptions {
 /// Finds the addresses of a name.
 pub type Lookup = Arc<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> + Send + Sync>;
 
+/// Why there is no address to call: [`Refused`], or what went wrong with the lookup.
+pub(crate) type Unresolved = Box<dyn std::error::Error + Send + Sync>;
+
 /// Judges addresses. Cheap to clone.
 #[derive(Clone)]
 pub struct Guard {
@@ -110,11 +113,31 @@ impl Guard {
     ///
     /// # Errors
     /// The name is not known, or none of its addresses may be called.
-    pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
+    pub async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Unresolved> {
+        match self.judge(name).await? {
+            (allowed, Some(refused)) if allowed.is_empty() => Err(refused.into()),
+            (allowed, _) => Ok(allowed),
+        }
+    }
+
+    /// The same where somebody else chooses among the addresses, as a proxy does: all of them must be such that
+    /// may be called.
+    ///
+    /// # Errors
+    /// The name is not known, or one of its addresses may not be called.
+    pub async fn resolve_all(&self, name: &str) -> Result<Vec<IpAddr>, Unresolved> {
+        match self.judge(name).await? {
+            (_, Some(refused)) => Err(refused.into()),
+            (allowed, None) => Ok(allowed),
+        }
+    }
+
+    /// The addresses that may be called, and why one of the others may not; at least one of either.
+    async fn judge(&self, name: &str) -> Result<(Vec<IpAddr>, Option<Refused>), Unresolved> {
         // SOCKS has addresses resolved like names, those of IPv6 with their brackets.
         if let Ok(address) = name.trim_matches(['[', ']']).parse() {
             self.check_ip(address, name)?;
-            return Ok(vec![address]);
+            return Ok((vec![address], None));
         }
         self.check_host(&Host::Domain(name))?;
         let mut refused = None;
@@ -125,11 +148,10 @@ impl Guard {
                 Err(error) => refused = Some(error),
             }
         }
-        match refused {
-            _ if !allowed.is_empty() => Ok(allowed),
-            Some(refused) => Err(refused.into()),
-            None => Err(format!("the name {name} has no address").into()),
+        if allowed.is_empty() && refused.is_none() {
+            return Err(format!("the name {name} has no address").into());
         }
+        Ok((allowed, refused))
     }
 
     fn check_ip(&self, address: IpAddr, host: &str) -> Result<(), Refused> {
@@ -146,8 +168,10 @@ impl Guard {
     }
 
     fn allows(&self, address: IpAddr) -> bool {
-        // An IPv4 address within an IPv6 one is allowed where the IPv4 address itself is.
-        let within = ranges::embedded_ipv4(address).map(IpAddr::V4);
+        // An IPv4 address within an IPv6 one is allowed where the IPv4 address itself is, unless the network
+        // around it is not public either: it is in another place then.
+        let public = ranges::own_kind(address).is_none();
+        let within = ranges::embedded_ipv4(address).filter(|_| public).map(IpAddr::V4);
         let holds = |address: &IpAddr| self.options.allow.iter().any(|network| network.contains(address));
         holds(&address) || within.as_ref().is_some_and(holds)
     }
@@ -239,6 +263,11 @@ mod tests {
             "[64:ff9b::7f00:1]",
             "[64:ff9b::a9fe:a9fe]",
             "[64:ff9b:1::1]",
+            "[::ffff:0:7f00:1]",
+            "[::ffff:0:169.254.169.254]",
+            "[2a00::5efe:10.0.0.1]",
+            "[2a00::200:5efe:127.0.0.1]",
+            "[fe80::5efe:8.8.8.8]",
             "[2002:7f00:1::]",
             "[2002:a00:1::1]",
             "[fc00::1]",
@@ -291,6 +320,9 @@ mod tests {
             "[2a00::1]",
             "[64:ff9b::808:808]",
             "[2002:808:808::1]",
+            "[::ffff:0:808:808]",
+            "[2a00::5efe:8.8.8.8]",
+            "[2a00::400:5efe:127.0.0.1]",
             "hooks.example",
             "webhook.site",
             "internal.example",
@@ -312,10 +344,19 @@ mod tests {
     #[test]
     fn an_allowed_network_is_called_and_no_other() {
         let loopback = Guard::new(GuardOptions::loopback());
-        for host in ["127.0.0.1", "127.9.9.9", "[::1]", "localhost", "[::ffff:127.0.0.1]"] {
+        for host in
+            ["127.0.0.1", "127.9.9.9", "[::1]", "localhost", "[::ffff:127.0.0.1]", "[::ffff:0:7f00:1]"]
+        {
             assert!(!refused(&loopback, &format!("http://{host}/")), "{host}");
         }
-        for host in ["10.0.0.1", "169.254.169.254", "[fe80::1]", "metadata.google.internal", "0.0.0.0"] {
+        for host in [
+            "10.0.0.1",
+            "169.254.169.254",
+            "[fe80::1]",
+            "metadata.google.internal",
+            "0.0.0.0",
+            "[fc00::5efe:127.0.0.1]",
+        ] {
             assert!(refused(&loopback, &format!("http://{host}/")), "{host}");
         }
         let private = Guard::new(GuardOptions { allow: vec!["10.1.0.0/16".parse().unwrap()] });
@@ -339,5 +380,15 @@ mod tests {
         assert_eq!((&*refused.host, refused.kind), ("hooks.example", "a link-local address"));
         assert!(resolving_to(&[]).resolve("hooks.example").await.is_err());
         assert!(resolving_to(&["8.8.8.8"]).resolve("localhost").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn where_another_chooses_among_the_addresses_all_must_be_allowed() {
+        let public = resolving_to(&["8.8.8.8", "1.1.1.1"]).resolve_all("hooks.example").await.unwrap();
+        assert_eq!(public.len(), 2);
+        let error = resolving_to(&["8.8.8.8", "10.0.0.1"]).resolve_all("hooks.example").await.unwrap_err();
+        assert!(error.is::<Refused>(), "{error}");
+        let error = resolving_to(&[]).resolve_all("hooks.example").await.unwrap_err();
+        assert!(!error.is::<Refused>(), "{error}");
     }
 }

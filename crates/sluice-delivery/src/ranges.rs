@@ -43,14 +43,18 @@ const IPV6: [(Ipv6Addr, u32, &str); 14] = [
 
 /// What an address is that is not public; `None` for a public one.
 pub(crate) fn kind(address: IpAddr) -> Option<&'static str> {
-    let own = match address {
-        IpAddr::V4(address) => return ipv4_kind(address),
+    own_kind(address).or_else(|| embedded_ipv4(address).and_then(ipv4_kind))
+}
+
+/// The same, whatever IPv4 address may be within.
+pub(crate) fn own_kind(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(address) => ipv4_kind(address),
         IpAddr::V6(address) => IPV6
             .iter()
             .find(|(first, length, _)| (u128::from(address) ^ u128::from(*first)) >> (128 - length) == 0)
             .map(|(_, _, kind)| *kind),
-    };
-    own.or_else(|| embedded_ipv4(address).and_then(ipv4_kind))
+    }
 }
 
 fn ipv4_kind(address: Ipv4Addr) -> Option<&'static str> {
@@ -59,13 +63,15 @@ fn ipv4_kind(address: Ipv4Addr) -> Option<&'static str> {
     found.map(|(_, _, kind)| *kind)
 }
 
-/// The IPv4 address within an IPv6 one: mapped, translated (RFC 6052) or tunnelled (6to4).
+/// The IPv4 address within an IPv6 one: mapped, translated (RFC 2765, RFC 6052) or tunnelled (6to4, ISATAP).
 pub(crate) fn embedded_ipv4(address: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(address) = address else { return None };
     let from = |high: u16, low: u16| Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
     match address.segments() {
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => from(high, low),
-        [0x2002, high, low, ..] => from(high, low),
+        [0, 0, 0, 0, 0xffff, 0, high, low] | [0x2002, high, low, ..] => from(high, low),
+        // Two bits of it say whether it is unique and whether it is of a group: RFC 5214, section 6.1.
+        [_, _, _, _, 0 | 0x100 | 0x200 | 0x300, 0x5efe, high, low] => from(high, low),
         _ => None,
     }
 }

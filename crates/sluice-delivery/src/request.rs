@@ -1,10 +1,7 @@
 //! What is sent for a message: its payload as it is, and headers that HTTP can carry.
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{CONTENT_TYPE, USER_AGENT},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use sluice_api::{Callback, SubscriptionId};
 use sluice_message::Message;
 
@@ -15,6 +12,10 @@ use crate::signature::message_id;
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 8 << 10;
 
+/// Headers that no message may bring, beside those that no subscriber may set and `X-Forwarded-*`.
+const OWN_HEADERS: [&str; 6] =
+    ["accept-encoding", "forwarded", "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp"];
+
 /// A message ready to be sent, as often as it takes.
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -22,7 +23,7 @@ pub(crate) struct Request {
     pub(crate) body: Bytes,
     /// The same for each try.
     pub(crate) id: String,
-    /// Headers of the message that HTTP cannot carry, or that are the connection's own.
+    /// Headers of the message that HTTP cannot carry, or that are the gateway's to say.
     pub(crate) left_out: u64,
 }
 
@@ -63,6 +64,14 @@ impl Request {
     }
 }
 
+/// Whether a header says what only the gateway can say: about the connection, the way that a call has taken, and
+/// who signed it. `Content-Encoding` is not among them, as it describes the payload.
+fn is_gateways(name: &HeaderName) -> bool {
+    OWN_HEADERS.contains(&name.as_str())
+        || name.as_str().starts_with("x-forwarded-")
+        || Callback::reserves_header(name.as_str())
+}
+
 fn message_headers(message: &Message) -> (HeaderMap, u64) {
     let mut headers = HeaderMap::new();
     let (mut left_out, mut bytes) = (0, 0);
@@ -72,9 +81,7 @@ fn message_headers(message: &Message) -> (HeaderMap, u64) {
         let parts =
             (HeaderName::try_from(&*header.name), HeaderValue::from_maybe_shared(header.value.clone()));
         match parts {
-            (Ok(name), Ok(value))
-                if fits && name != USER_AGENT && !Callback::reserves_header(name.as_str()) =>
-            {
+            (Ok(name), Ok(value)) if fits && !is_gateways(&name) => {
                 headers.append(name, value);
             }
             _ => left_out += 1,
@@ -119,6 +126,25 @@ mod tests {
         let request = request("", headers, &[]);
         assert_eq!((request.left_out, request.headers.len()), (6, 2));
         assert_eq!(request.headers["x-utf8"].as_bytes(), "\u{e4}".as_bytes());
+    }
+
+    #[test]
+    fn what_only_the_gateway_can_say_is_left_out_and_counted() {
+        let of_gateway = [
+            ("webhook-id", "forged"),
+            ("Webhook-Timestamp", "1"),
+            ("WEBHOOK-SIGNATURE", "v1,forged"),
+            ("accept-encoding", "gzip"),
+            ("Forwarded", "for=192.0.2.1"),
+            ("X-Forwarded-For", "192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+            ("user-agent", "other"),
+        ];
+        let describing = [("content-encoding", "gzip"), ("x-forwarded", "1"), ("webhook-kind", "a")];
+        let request = request("", of_gateway.into_iter().chain(describing).collect(), &[]);
+        assert_eq!(request.left_out, 8);
+        assert!(describing.iter().all(|(name, value)| request.headers[*name] == *value));
+        assert_eq!(request.headers.len(), 4);
     }
 
     #[test]

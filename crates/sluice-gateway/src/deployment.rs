@@ -1,6 +1,6 @@
 //! A deployed event API: the definition compiled into what serving needs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) positions: Arc<dyn Positions>,
     /// Bytes of request bodies that may be held at once.
     pub(crate) body_bytes: Arc<Semaphore>,
+    /// How long a request body may take to arrive.
+    pub(crate) body_timeout: Duration,
     /// What expressions see beside messages and clients.
     pub(crate) environment: Arc<Environment>,
     /// Calls to subscribers that one API may have under way.
@@ -59,7 +61,7 @@ impl Deployment {
             driver,
             publish_topics: topics(broker.configuration.publish_topics()),
             deliver_topics: topics(broker.configuration.deliver_topics()),
-            chosen_by: ChosenBy::new(broker.configuration.kind()),
+            chosen_by: ChosenBy::new(&broker.configuration),
             begin: match broker.configuration.auto_offset_reset() {
                 AutoOffsetReset::Earliest => Begin::Earliest,
                 AutoOffsetReset::Latest | AutoOffsetReset::None => Begin::Latest,
@@ -69,6 +71,7 @@ impl Deployment {
             chains,
             max_body_bytes: api.limits.max_body_bytes,
             body_bytes: Arc::clone(&shared.body_bytes),
+            body_timeout: shared.body_timeout,
             drain: CancellationToken::new(),
             metrics,
             failures: FailureLog::default(),
@@ -203,6 +206,7 @@ pub(crate) mod tests {
             hubs: Hubs::new(HubOptions::default(), Arc::new(StreamMetrics::default())),
             positions: Arc::new(MemoryPositions::default()),
             body_bytes: Arc::new(Semaphore::new(1 << 20)),
+            body_timeout: Duration::from_secs(30),
             environment: Arc::default(),
             calls_of_one_api: 1,
         };

@@ -2,13 +2,13 @@
 //! are served without it.
 
 use bytes::Bytes;
-use http::{HeaderMap, Request as HttpRequest, Version, header};
+use http::{HeaderMap, Request as HttpRequest, Version};
 use sluice_expression::Request;
 use sluice_message::Headers;
 use sluice_receiver::parameters;
 use uuid::Uuid;
 
-use crate::service::Ends;
+use crate::{service::Ends, target};
 
 /// Ids by which a request is followed through several systems. A client may bring its own.
 const REQUEST_ID: &str = "x-gravitee-request-id";
@@ -25,7 +25,6 @@ pub(crate) fn describe<B>(request: &HttpRequest<B>, ends: Ends, below: &str) -> 
     let (uri, headers) = (request.uri(), request.headers());
     let path = uri.path();
     let context_path = path.strip_suffix(below).unwrap_or(path);
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(uri.host());
     Request {
         id: id(headers, REQUEST_ID),
         transaction_id: id(headers, TRANSACTION_ID),
@@ -35,7 +34,7 @@ pub(crate) fn describe<B>(request: &HttpRequest<B>, ends: Ends, below: &str) -> 
         path_info: below.to_owned(),
         method: request.method().as_str().to_owned(),
         scheme: "http".to_owned(),
-        host: host.unwrap_or_default().to_owned(),
+        host: target::host(request).unwrap_or_default().to_owned(),
         version: if request.version() == Version::HTTP_10 { "HTTP_1_0" } else { "HTTP_1_1" }.to_owned(),
         timestamp_ms: now_ms(),
         remote_address: ends.client.ip().to_string(),
@@ -83,5 +82,11 @@ mod tests {
         assert_eq!(described.headers.get("x-one").unwrap(), "1");
         let params = [("x", "1"), ("y", "a b c"), ("x", "%zz"), ("z", "")];
         assert_eq!(described.params, params.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+    #[test]
+    fn the_host_is_the_one_that_the_request_was_routed_by() {
+        let request = HttpRequest::get("http://routed/a").header("host", "other").body(()).unwrap();
+        let ends = Ends { client: ([10, 0, 0, 1], 5).into(), local: ([127, 0, 0, 1], 80).into() };
+        assert_eq!(describe(&request, ends, "").host, "routed");
     }
 }

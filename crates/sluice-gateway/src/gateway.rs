@@ -33,7 +33,7 @@ pub struct GatewayOptions {
     pub hub: HubOptions,
     /// Bytes of request bodies held at once, by all APIs together.
     pub body_bytes: usize,
-    /// How long a request body may take to arrive.
+    /// How long a request body, or a WebSocket message in several pieces, may take to arrive.
     pub body_timeout: Duration,
     /// How long the policies that meet a client may take.
     pub request_timeout: Duration,
@@ -102,6 +102,7 @@ impl Gateway {
                 hubs,
                 positions,
                 body_bytes: Arc::new(Semaphore::new(options.body_bytes.min(Semaphore::MAX_PERMITS))),
+                body_timeout: options.body_timeout,
                 environment: Arc::clone(&options.environment),
                 calls_of_one_api: options.deliveries.max_calls_of_one_api(),
             },

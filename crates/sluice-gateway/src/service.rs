@@ -54,7 +54,7 @@ impl Gateway {
     fn find(&self, request: &Request<Incoming>) -> Result<(Arc<Deployment>, usize), Refusal> {
         let host = target::check(request)?;
         let routes = self.routes();
-        let found = routes.find(host.as_deref(), request.uri().path());
+        let found = routes.find(host, request.uri().path());
         let found = found.map(|(deployment, below)| (Arc::clone(deployment), below.len()));
         found.ok_or_else(|| {
             let text = "No context-path matches the request URI.";
@@ -136,14 +136,12 @@ impl Gateway {
     ) -> Result<Response<Body>, Refusal> {
         let binding = &deployment.binding;
         match &receiver.configuration {
-            ReceiverConfig::HttpPost(settings) => {
-                http_post::serve(binding, settings, caller, request, self.options().body_timeout).await
-            }
+            ReceiverConfig::HttpPost(settings) => http_post::serve(binding, settings, caller, request).await,
             ReceiverConfig::Sse(settings) => {
                 sse::serve(binding, settings, Arc::clone(caller), ends.client.to_string()).await
             }
             ReceiverConfig::Websocket(settings) => {
-                let host = target::check(&request)?;
+                let host = target::host(&request).map(str::to_owned);
                 let (request, client) = (request.into_parts().0, ends.client.to_string());
                 websocket::open(binding, settings, Arc::clone(caller), &request, host.as_deref(), client)
                     .await

@@ -6,20 +6,20 @@
 use http::{Request, StatusCode, Version, header};
 use sluice_receiver::Refusal;
 
-/// The host that a request is for: that of an absolute address, else of its one `Host` header (RFC 9112
-/// section 3.2). Refuses a request that names none or several, a path that is written in a roundabout way,
-/// and transfer codings that are not undone here.
-pub(crate) fn check<B>(request: &Request<B>) -> Result<Option<String>, Refusal> {
+/// The [`host`] that a request is for. Refuses a request that names none or several, a path that is written
+/// in a roundabout way, and transfer codings that are not undone here.
+pub(crate) fn check<B>(request: &Request<B>) -> Result<Option<&str>, Refusal> {
     let bad = |code, text: &str| Err(Refusal::new(StatusCode::BAD_REQUEST, code, text));
     let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (None, _) if request.version() < Version::HTTP_11 => None,
-        (Some(host), None) if !host.is_empty() => match host.to_str() {
-            Ok(host) => Some(host),
-            Err(_) => return bad("request.host", "The Host header is not a host."),
-        },
+    match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() < Version::HTTP_11 => {}
+        (Some(host), None) if !host.is_empty() => {
+            if host.to_str().is_err() {
+                return bad("request.host", "The Host header is not a host.");
+            }
+        }
         _ => return bad("request.host", "A request needs exactly one Host header."),
-    };
+    }
     if !is_plain(request.uri().path()) {
         return bad(
             "request.path",
@@ -31,8 +31,14 @@ pub(crate) fn check<B>(request: &Request<B>) -> Result<Option<String>, Refusal> 
         let text = "The only transfer coding that is understood is chunked.";
         return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "request.transfer-coding", text));
     }
+    Ok(host(request))
+}
+
+/// The host that a request is for, once it was [checked](check): that of an absolute address, else of its one
+/// `Host` header (RFC 9112 section 3.2).
+pub(crate) fn host<B>(request: &Request<B>) -> Option<&str> {
     let absolute = request.uri().authority().map(http::uri::Authority::as_str);
-    Ok(absolute.or(host).map(str::to_owned))
+    absolute.or_else(|| request.headers().get(header::HOST)?.to_str().ok())
 }
 
 /// Whether there is one way to write this path: no `.` and `..` segments, no escape for a character that
@@ -58,7 +64,9 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap()).map_err(|refusal| refusal.status.as_u16())
+        let request = request.body(()).unwrap();
+        let host = check(&request).map(|host| host.map(str::to_owned));
+        host.map_err(|refusal| refusal.status.as_u16())
     }
 
     #[test]

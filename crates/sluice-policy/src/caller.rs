@@ -122,10 +122,7 @@ impl Caller {
     pub fn context(&self) -> EvalContext<'_> {
         let subscription = self.subscription.as_deref().map(|subscription| sluice_expression::Subscription {
             id: &subscription.id.0,
-            kind: match self.receiver {
-                "webhook" | "websub" => SubscriptionKind::Push,
-                _ => SubscriptionKind::Standard,
-            },
+            kind: if self.is_called() { SubscriptionKind::Push } else { SubscriptionKind::Standard },
             metadata: &subscription.metadata,
             application_name: Some(&subscription.application_name),
             client_id: subscription.client_id.as_deref(),
@@ -135,6 +132,11 @@ impl Caller {
             .with_request(self.request.as_deref())
             .with_subscription(subscription)
             .with_attributes(&self.attributes)
+    }
+
+    /// Whether it is a subscriber that the gateway calls, in place of a client that comes.
+    pub(crate) fn is_called(&self) -> bool {
+        matches!(self.receiver, "webhook" | "websub")
     }
 
     /// The method of its request; `None` for a subscription, which is called.

@@ -1,6 +1,6 @@
 //! What a receiver is given of the event API that it serves.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use sluice_api::ApiId;
@@ -38,6 +38,8 @@ pub struct Binding {
     /// Bytes of request bodies and of WebSocket messages that the gateway may hold at once, one permit a byte;
     /// shared by all APIs.
     pub body_bytes: Arc<Semaphore>,
+    /// How long a request body, or a WebSocket message in several pieces, may take to arrive.
+    pub body_timeout: Duration,
     /// Set when the API stops serving: streams say goodbye and end.
     pub drain: CancellationToken,
     /// What is counted of this API.

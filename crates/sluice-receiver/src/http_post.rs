@@ -45,6 +45,11 @@ const CONNECTION: [&str; 9] = [
     "expect",
 ];
 
+/// Request headers about the way here and about the form in which the body came, and those by which a gateway
+/// signs what it calls subscribers with: a poster could only forge them.
+const WAY: [&str; 4] = ["content-encoding", "accept-encoding", "forwarded", "via"];
+const WAY_PREFIXES: [&str; 2] = ["x-forwarded-", "webhook-"];
+
 /// Serves one POST.
 ///
 /// 202 with an empty body means that the broker has acknowledged the message on every topic. After any
@@ -54,14 +59,13 @@ pub async fn serve<B>(
     settings: &HttpPostConfig,
     caller: &Caller,
     request: Request<B>,
-    body_timeout: Duration,
 ) -> Result<Response<Body>, Refusal>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let attempt = Attempt::new(binding);
-    if let Err(refusal) = publish(binding, settings, caller, request, body_timeout).await {
+    if let Err(refusal) = publish(binding, settings, caller, request).await {
         binding.failures.tell(&binding.api, &refusal);
         return Err(refusal);
     }
@@ -76,7 +80,6 @@ async fn publish<B>(
     settings: &HttpPostConfig,
     caller: &Caller,
     request: Request<B>,
-    body_timeout: Duration,
 ) -> Result<(), Refusal>
 where
     B: http_body::Body<Data = Bytes>,
@@ -85,7 +88,7 @@ where
     let (head, body) = request.into_parts();
     // Held until the broker has the message, so that bodies on their way are counted too.
     let _bytes = reserve(&body, binding)?;
-    let payload = read_body(body, binding.max_body_bytes, body_timeout).await?;
+    let payload = read_body(body, binding.max_body_bytes, binding.body_timeout).await?;
     let mut message = Message::builder().payload(payload);
     if settings.request_headers_to_message {
         message = message.headers(message_headers(&head.headers));
@@ -133,8 +136,8 @@ where
     }
 }
 
-/// Request headers as message headers, without credentials and without those of the connection, which
-/// includes whatever `Connection` names.
+/// Request headers as message headers, without credentials, without those of the connection, which includes
+/// whatever `Connection` names, and without those of the way here.
 fn message_headers(request: &HeaderMap) -> Headers {
     let nominated: Vec<String> = request
         .get_all(header::CONNECTION)
@@ -147,6 +150,8 @@ fn message_headers(request: &HeaderMap) -> Headers {
         let text = name.as_str();
         !CREDENTIALS.iter().any(|part| text.contains(part))
             && !CONNECTION.contains(&text)
+            && !WAY.contains(&text)
+            && !WAY_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
             && !nominated.iter().any(|nominated| nominated == text)
     });
     kept.map(|(name, value)| (name.as_str(), Bytes::copy_from_slice(value.as_bytes()))).collect()
@@ -164,6 +169,14 @@ mod tests {
         for name in
             ["authorization", "cookie", "x-gravitee-api-key", "x-api-key", "keep-alive", "te", "x-hop"]
         {
+            request.insert(header::HeaderName::from_static(name), HeaderValue::from_static("v"));
+        }
+        for name in
+            ["content-encoding", "accept-encoding", "forwarded", "x-forwarded-for", "x-forwarded-host"]
+        {
+            request.insert(header::HeaderName::from_static(name), HeaderValue::from_static("v"));
+        }
+        for name in ["via", "webhook-id", "webhook-timestamp", "webhook-signature"] {
             request.insert(header::HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
         request.insert(header::CONNECTION, HeaderValue::from_static("close, X-Hop"));

@@ -15,6 +15,8 @@ mod publishing;
 mod query;
 mod refusal;
 pub mod sse;
+#[cfg(test)]
+mod testing;
 pub mod websocket;
 
 pub use binding::{ApiMetrics, Binding};

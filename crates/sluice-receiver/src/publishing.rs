@@ -52,7 +52,11 @@ async fn admitted(
     match chain.run(&caller.context(), message) {
         Outcome::Pass(message) => Ok(message),
         Outcome::Delayed(message, delay) => {
-            tokio::time::sleep(delay).await;
+            // An API that stops does not wait: the message is taken, and goes to the broker while there is one.
+            tokio::select! {
+                () = binding.drain.cancelled() => {}
+                () = tokio::time::sleep(delay) => {}
+            }
             Ok(message)
         }
         Outcome::Dropped { policy, reason, .. } => {
@@ -97,5 +101,34 @@ impl From<Failure> for Refusal {
             Failure::Misled(error) => error.into(),
             Failure::Broker(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use sluice_policy::Hook;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::testing;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_a_policy_delays_does_not_hold_up_a_drain() {
+        let latency = json!({ "policy": "latency", "configuration": { "time": 60, "timeUnit": "SECONDS" } });
+        let binding = testing::binding(&json!({}), &json!([{ "publish": [latency] }]));
+        let caller = Caller::new(&binding.chains, "http-post", "");
+        let chain = binding.chains.select(Hook::Publish, &caller);
+        let published = publish(&binding, &chain, &caller, Message::builder().payload("x").build());
+        let begin = Instant::now();
+        let drained = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            binding.drain.cancel();
+        };
+        let (published, ()) = tokio::join!(published, drained);
+        published.unwrap();
+        assert_eq!(begin.elapsed(), Duration::from_secs(1));
     }
 }

@@ -38,6 +38,11 @@ impl Refusal {
         Self { status, code, message: message.into(), detail: None, told: None }
     }
 
+    /// Whether a policy of the API says so, rather than the gateway or the broker.
+    pub(crate) const fn is_by_policy(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// What happened, in the words for the log.
     pub fn detail(&self) -> &str {
         self.detail.as_deref().unwrap_or(&self.message)
@@ -100,7 +105,8 @@ impl From<DriverError> for Refusal {
 const fn told(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Unreachable => {
-            "The broker behind this API did not answer in time; the message may or may not have been taken. Try again."
+            "The broker behind this API did not answer in time. Try again; a message that was on its way may or may \
+             not have been taken."
         }
         ErrorKind::Refused => "The broker behind this API refuses the gateway. Its operator has to act.",
         ErrorKind::NoTopic => "The topic behind this API does not exist. Its operator has to act.",
@@ -108,7 +114,9 @@ const fn told(kind: ErrorKind) -> &'static str {
         ErrorKind::Overloaded => {
             "More messages are under way than may be; this one was not taken. Try again."
         }
-        ErrorKind::PositionLost => "The messages behind this position are no longer kept.",
+        ErrorKind::PositionLost => {
+            "The messages behind this position are no longer kept, or it lies beyond the end."
+        }
         ErrorKind::Closed => "This API is being deployed anew. Try again.",
         ErrorKind::Storage => "The gateway cannot write to its disk. Its operator has to act.",
         ErrorKind::Unsupported | ErrorKind::Configuration | ErrorKind::Other => {

@@ -229,6 +229,25 @@ async fn an_assertion_may_be_signed_with_a_shared_secret() {
 }
 
 #[test]
+fn a_token_endpoint_that_may_not_be_called_is_refused_with_its_field() {
+    let endpoint = "http://169.254.169.254/token";
+    let oauth2 = json!({ "endpoint": endpoint, "clientId": "a", "clientSecret": "b" });
+    let assertion = json!({
+        "endpoint": endpoint, "issuer": "i", "subject": "s",
+        "signatureAlgorithm": "HMAC_HS256", "keyContent": "plain",
+    });
+    for (kind, settings) in [("oauth2", oauth2), ("jwtProfileOauth2", assertion)] {
+        let callback =
+            json!({ "callbackUrl": "https://hooks.example/", "auth": { "type": kind, kind: settings } });
+        let callback: Callback = sluice_api::from_value(callback).unwrap();
+        let problems = Bench::new().deliveries.check(&callback);
+        let found: Vec<_> = problems.iter().map(|problem| (&*problem.path, problem.code)).collect();
+        let path = format!("auth.{kind}.endpoint");
+        assert_eq!(found, [(&*path, "subscription.address.refused")], "{problems:?}");
+    }
+}
+
+#[test]
 fn a_key_that_is_none_is_refused_with_its_field() {
     let key = "-----BEGIN PRIVATE KEY-----\nbm9uZQ==\n-----END PRIVATE KEY-----";
     let assertion = json!({

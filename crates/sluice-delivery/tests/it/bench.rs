@@ -94,7 +94,7 @@ impl Bench {
             api: api.id.clone(),
             driver: driver(),
             topics: vec![Topic::from("t")],
-            chosen_by: ChosenBy::new("log"),
+            chosen_by: ChosenBy::new(&api.brokers[0].configuration),
             begin: Begin::Latest,
             qos: offer.qos,
             chains: Chains::compile(&api, &Arc::default()).unwrap(),

@@ -129,20 +129,16 @@ async fn of_several_addresses_only_those_that_are_allowed_are_called() {
 async fn a_token_endpoint_is_judged_at_the_connection_too() {
     let (mut receiver, mut inside) = (Receiver::start().await, Receiver::start().await);
     let names = Names::new([&["10.0.0.1"]]);
-    for (host, expected) in
-        [("id.example", "id.example is a private address"), ("[fe80::1]", "fe80::1 is a link-local address")]
-    {
-        let mut bench = Bench::guarded(names.guard(&["127.0.0.0/8"]));
-        bench.offer(&Offer::default());
-        let endpoint = format!("http://{host}:{}/", inside.address.port());
-        let oauth2 = json!({ "endpoint": endpoint, "clientId": "a", "clientSecret": "b" });
-        let auth = json!({ "auth": { "type": "oauth2", "oauth2": oauth2 } });
-        bench.subscribe("s", with(receiver.url("/"), 3, auth)).await;
-        bench.publish("one").await;
-        let cause = bench.failure().await.cause;
-        assert_eq!(cause.code, "delivery.address.refused", "{cause}");
-        assert!(cause.message.contains(expected), "{cause}");
-    }
+    let mut bench = Bench::guarded(names.guard(&["127.0.0.0/8"]));
+    bench.offer(&Offer::default());
+    let endpoint = format!("http://id.example:{}/", inside.address.port());
+    let oauth2 = json!({ "endpoint": endpoint, "clientId": "a", "clientSecret": "b" });
+    let auth = json!({ "auth": { "type": "oauth2", "oauth2": oauth2 } });
+    bench.subscribe("s", with(receiver.url("/"), 3, auth)).await;
+    bench.publish("one").await;
+    let cause = bench.failure().await.cause;
+    assert_eq!(cause.code, "delivery.address.refused", "{cause}");
+    assert!(cause.message.contains("id.example is a private address"), "{cause}");
     assert!(!receiver.has_call() && !inside.has_call());
 }
 

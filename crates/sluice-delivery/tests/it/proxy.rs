@@ -270,6 +270,18 @@ async fn a_proxy_is_not_asked_for_an_address_that_is_refused() {
         }
         assert!(proxy.asked.is_empty());
     }
+    // The proxy chooses among the addresses, or knows a name that is not known here.
+    for (names, code) in
+        [(&[PUBLIC, "10.0.0.1"] as &[&str], "delivery.address.refused"), (&[], "delivery.unreachable")]
+    {
+        let mut proxy = Proxy::start(Kind::Http, receiver.address).await;
+        let mut bench = Bench::guarded(Names::new([names]).guard(&[]));
+        bench.offer(&Offer { webhook: proxy.webhook("127.0.0.1", None), ..Offer::default() });
+        bench.subscribe("s", with("http://hooks.example/".to_owned(), 1, json!({}))).await;
+        bench.publish("one").await;
+        let cause = bench.failure().await.cause;
+        assert!(cause.code == code && proxy.asked.try_recv().is_err(), "{cause}");
+    }
     // The name is looked up again for the connection, and means something else by then.
     let mut proxy = Proxy::start(Kind::Socks5, receiver.address).await;
     let cause = failure(&proxy, &["127.0.0.1"], "http://hooks.example/").await;

@@ -2,7 +2,8 @@
 //! messages of a stream.
 //!
 //! Counters are in memory, each gateway's own, and begin anew when an API is deployed anew. There is a bound on
-//! how many there are; what happens beyond it is a setting.
+//! how many there are; clients beyond it share one, since what nobody counts is no limit. Subscribers that are
+//! called do not come by themselves, and are not counted.
 
 use std::{
     collections::HashMap,
@@ -26,10 +27,13 @@ pub(crate) const ENTRY: Entry = Entry {
     name: "Rate limit",
     description: "Says how often a client may connect or post in a time.",
     documentation: "It counts connections and posts, never the messages of a stream. Clients are told apart by plan \
-                    and subscription, under a key-less plan by their address; `key` tells them apart further. \
+                    and subscription, under a key-less plan by their address; `key` tells them apart further, and is \
+                    taken as empty where it has no value. Subscribers that the gateway calls (webhooks) are not \
+                    counted: the policy is passed over for them. \
                     Beyond the limit the answer is 429 with `X-Rate-Limit-Limit`, `X-Rate-Limit-Remaining` and \
                     `X-Rate-Limit-Reset` (milliseconds since 1970). Counters are kept in the memory of the gateway, \
-                    at most 65,536 for each use of the policy, and begin anew when the API is deployed anew.",
+                    at most 65,536 for each use of the policy, and begin anew when the API is deployed anew. Clients \
+                    for whom there is no room, and with `useKeyOnly` those whose `key` has no value, share one counter.",
     example: r#"{"addHeaders": true, "rate": {"limit": 100, "periodTime": 1, "periodTimeUnit": "MINUTES"}}"#,
     hooks: &[Hook::Connect],
     schema: schema_of::<Settings>,
@@ -55,8 +59,7 @@ struct Settings {
     /// Without meaning here: counters in memory are always exact. Default false.
     #[serde(default, rename = "async")]
     _async: bool,
-    /// What becomes of a client that cannot be counted, because there are too many counters or the limit has
-    /// no value. Default `FALLBACK_PASS_TROUGH`.
+    /// What becomes of a client that cannot be counted, because the limit has no value. Default `FALLBACK_PASS_TROUGH`.
     #[serde(default)]
     error_strategy: ErrorStrategy,
     /// How often in which time. Required.
@@ -185,14 +188,10 @@ fn build(configuration: Json, _: Hook, site: &Site<'_>) -> Result<Arc<dyn Policy
 impl RateLimit {
     /// Counts a client; why it is turned away, if it is.
     fn refusal(&self, caller: &mut Caller) -> Option<Rejection> {
-        let Some((key, limit)) = self.key(caller).zip(self.limit(caller)) else {
-            return self.uncounted("its key or its limit has no value for this client");
-        };
+        let Some(limit) = self.limit(caller) else { return self.uncounted() };
+        let key = self.key(caller);
         let counted =
             self.counters.lock().unwrap_or_else(PoisonError::into_inner).count(key, limit, Instant::now());
-        let Some(counted) = counted else {
-            return self.uncounted("it has as many counters as it may");
-        };
         if self.add_headers || counted.over {
             let headers = [
                 ("X-Rate-Limit-Limit", u128::from(limit)),
@@ -221,14 +220,16 @@ impl RateLimit {
         rejection
     }
 
-    /// By what this client is told apart; `None` where the key has no value. A hash, since what clients send may
+    /// By what this client is told apart; `None` where nothing tells it apart. A hash, since what clients send may
     /// be long; it is seeded, so that nobody can choose whose counter to share.
     fn key(&self, caller: &Caller) -> Option<u64> {
         let context = caller.context();
-        let own = self.key.text(&context).ok()??;
+        let own = self.key.text(&context).ok().flatten();
         if self.key_only {
-            return Some(self.hasher.hash_one(own));
+            return own.map(|own| self.hasher.hash_one(own));
         }
+        // Else a client would get past its limit by leaving out what the key is made of.
+        let own = own.unwrap_or_default();
         let plan = caller.plan().map(|plan| &*plan.0);
         let subscription = caller.subscription().map(|subscription| &*subscription.id.0);
         let address = || caller.request().map(|request| &*request.remote_address);
@@ -242,9 +243,10 @@ impl RateLimit {
         }
     }
 
-    fn uncounted(&self, why: &str) -> Option<Rejection> {
+    fn uncounted(&self) -> Option<Rejection> {
         self.block_on_error.then(|| {
-            let message = format!("The rate limit of this API cannot count: {why}. Its operator has to act.");
+            let message = "The rate limit of this API cannot count: its limit has no value for this client. \
+                           Its operator has to act.";
             Rejection::new(500, "policy.rate-limit.failed", FAILED_KEY, message)
         })
     }
@@ -256,7 +258,9 @@ impl Policy for RateLimit {
     }
 
     fn connect<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
-        future::ready(self.refusal(caller).map_or(Ok(()), Err)).boxed()
+        // Called ones begin all at once where an API is deployed, and none of them asks for it.
+        let refusal = if caller.is_called() { None } else { self.refusal(caller) };
+        future::ready(refusal.map_or(Ok(()), Err)).boxed()
     }
 }
 
@@ -271,6 +275,8 @@ struct Counters {
     most: usize,
     young: HashMap<u64, Counter>,
     old: HashMap<u64, Counter>,
+    /// Of all that have no counter of their own.
+    shared: Option<Counter>,
     /// When the younger generation began.
     since: Instant,
 }
@@ -292,11 +298,11 @@ struct Counted {
 
 impl Counters {
     fn new(period: Duration, most: usize, now: Instant) -> Self {
-        Self { period, most, young: HashMap::new(), old: HashMap::new(), since: now }
+        Self { period, most, young: HashMap::new(), old: HashMap::new(), shared: None, since: now }
     }
 
-    /// Counts one more; `None` where there is no room for another counter.
-    fn count(&mut self, key: u64, limit: u64, now: Instant) -> Option<Counted> {
+    /// Counts one more; in the shared counter without a key, or where there is no room for another counter.
+    fn count(&mut self, key: Option<u64>, limit: u64, now: Instant) -> Counted {
         let age = now.saturating_duration_since(self.since);
         if age >= self.period {
             // Beyond two periods the younger ones have run out, too.
@@ -305,21 +311,25 @@ impl Counters {
             self.since = now;
         }
         let period = self.period;
-        let runs = |counter: &&mut Counter| now.saturating_duration_since(counter.began) < period;
+        let runs = |counter: &Counter| now.saturating_duration_since(counter.began) < period;
+        let fresh = Counter { count: 0, began: now };
         // The elder first: while it runs it is the only one of its key. The younger run for certain.
-        let counter = match self.old.get_mut(&key).filter(runs) {
-            Some(counter) => counter,
-            None if self.young.contains_key(&key) || self.young.len() < self.most => {
-                self.young.entry(key).or_insert(Counter { count: 0, began: now })
+        let counter = match key {
+            Some(key) if self.old.get(&key).is_some_and(runs) => self.old.entry(key).or_insert(fresh),
+            Some(key) if self.young.contains_key(&key) || self.young.len() < self.most => {
+                self.young.entry(key).or_insert(fresh)
             }
-            None => return None,
+            _ => {
+                self.shared = self.shared.filter(runs);
+                self.shared.get_or_insert(fresh)
+            }
         };
         let over = counter.count >= limit;
         if !over {
             counter.count += 1;
         }
         let remaining = (counter.began + period).saturating_duration_since(now);
-        Some(Counted { count: counter.count, over, remaining })
+        Counted { count: counter.count, over, remaining }
     }
 }
 
@@ -425,6 +435,30 @@ mod tests {
         assert_eq!((rejection.status, rejection.code), (500, "policy.rate-limit.failed"));
     }
 
+    #[tokio::test]
+    async fn leaving_out_what_the_key_is_made_of_gets_nobody_past_the_limit() {
+        for key_only in [false, true] {
+            let key = "{#request.headers['none'][0]}";
+            let chains = limited(json!({"rate": {"limit": 2, "key": key, "useKeyOnly": key_only}}));
+            for _ in 0..2 {
+                assert!(connected(&chains, on("one", &chains)).await.is_ok());
+            }
+            assert_eq!(connected(&chains, on("one", &chains)).await.unwrap_err().status, 429);
+            assert_eq!(connected(&chains, on("two", &chains)).await.is_ok(), !key_only);
+        }
+    }
+
+    #[tokio::test]
+    async fn subscribers_that_are_called_are_not_counted() {
+        let chains = limited(json!({"addHeaders": true, "rate": {"limit": 1}}));
+        for receiver in ["webhook", "webhook", "websub"] {
+            let caller = connected(&chains, Caller::new(&chains, receiver, "")).await.unwrap();
+            assert!(caller.answer_headers.is_empty());
+        }
+        assert!(connected(&chains, Caller::new(&chains, "sse", "")).await.is_ok());
+        assert!(connected(&chains, Caller::new(&chains, "sse", "")).await.is_err());
+    }
+
     fn second(number: u64) -> Duration {
         Duration::from_secs(number)
     }
@@ -433,7 +467,7 @@ mod tests {
     fn a_counter_runs_for_one_period_from_its_first_count() {
         let begin = Instant::now();
         let mut counters = Counters::new(second(10), 100, begin);
-        let mut count = |at: u64| counters.count(7, 2, begin + second(at)).unwrap();
+        let mut count = |at: u64| counters.count(Some(7), 2, begin + second(at));
         assert_eq!(count(9), Counted { count: 1, over: false, remaining: second(10) });
         assert_eq!(count(11), Counted { count: 2, over: false, remaining: second(8) });
         assert_eq!(count(18), Counted { count: 2, over: true, remaining: second(1) });
@@ -442,14 +476,22 @@ mod tests {
     }
 
     #[test]
-    fn there_are_no_more_counters_than_may_be_and_room_again_after_a_period() {
+    fn those_beyond_as_many_counters_as_may_be_share_one_until_there_is_room_again() {
         let begin = Instant::now();
         let mut counters = Counters::new(second(10), 2, begin);
-        let mut count = |key: char, at: u64| counters.count(key.into(), 5, begin + second(at)).is_some();
-        assert!(count('a', 0) && count('b', 1) && !count('c', 2) && count('a', 3));
-        assert!(count('c', 10) && count('b', 10) && count('d', 10) && !count('e', 11));
-        assert!(count('e', 20));
-        assert!(counters.young.len() + counters.old.len() <= 4);
+        let mut count = |key: Option<char>, at: u64| {
+            let counted = counters.count(key.map(u64::from), 2, begin + second(at));
+            assert!(counters.young.len() + counters.old.len() <= 4);
+            (counted.count, counted.over)
+        };
+        assert_eq!((count(Some('a'), 0), count(Some('b'), 1)), ((1, false), (1, false)));
+        assert_eq!((count(Some('c'), 2), count(Some('d'), 3)), ((1, false), (2, false)));
+        assert_eq!((count(Some('e'), 4), count(None, 4)), ((2, true), (2, true)));
+        assert_eq!(count(Some('a'), 5), (2, false));
+        assert_eq!((count(Some('c'), 10), count(Some('b'), 10)), ((1, false), (2, false)));
+        assert_eq!(count(Some('d'), 10), (1, false));
+        assert_eq!(count(Some('e'), 11), (2, true));
+        assert_eq!((count(None, 12), count(Some('e'), 20)), ((1, false), (1, false)));
     }
 
     #[test]

@@ -11,8 +11,12 @@ use sluice_stream::{Cursor, Step};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use super::envelope::{Envelope, Fault};
+use super::envelope::{Envelope, Fault, Item};
 use crate::{Refusal, open_stream::OpenStream};
+
+/// A piece of the answer is sent once it is so large, in bytes. What a client that does not read makes the
+/// gateway hold is about that, beside one batch of messages.
+const PIECE: usize = 64 << 10;
 
 /// An answer under way.
 pub(super) struct Answer {
@@ -23,6 +27,8 @@ pub(super) struct Answer {
     pub(super) cursor: Cursor,
     /// Messages that were fetched and not written yet, the next one at the end.
     pub(super) batch: Vec<Message>,
+    /// The message that is being written.
+    pub(super) item: Option<Item>,
     /// Behind the last message that was written, or that a policy kept back or refused.
     pub(super) position: Position,
     /// Whether the client is told positions.
@@ -78,10 +84,16 @@ impl Answer {
         Some((out.into(), self))
     }
 
-    /// Waits for messages and writes them.
+    /// Goes on with what was fetched, else waits for messages, and writes them.
     async fn collect(&mut self, out: &mut String) -> Next {
+        if self.item.is_some() {
+            return self.write_batch(out).await;
+        }
         if self.taken >= self.limit {
             return Next::End(None);
+        }
+        if !self.batch.is_empty() {
+            return self.write_batch(out).await;
         }
         let drain = self.open.binding.drain.clone();
         let step = tokio::select! {
@@ -114,8 +126,10 @@ impl Answer {
         }
     }
 
+    /// Writes what was fetched, as far as it goes into one piece.
     async fn write_batch(&mut self, out: &mut String) -> Next {
-        while self.taken < self.limit
+        while self.write_item(out)
+            && self.taken < self.limit
             && let Some(message) = self.batch.pop()
         {
             let place = message.place().cloned();
@@ -144,7 +158,7 @@ impl Answer {
             };
             self.pass(place.as_ref());
             if let Some(message) = message {
-                self.write(out, &message);
+                self.begin_item(out, message);
             }
         }
         Next::Items
@@ -157,9 +171,20 @@ impl Answer {
         }
     }
 
-    fn write(&mut self, out: &mut String, message: &Message) {
+    /// Goes on with the message under way; true when there is room for another one.
+    fn write_item(&mut self, out: &mut String) -> bool {
+        while out.len() < PIECE {
+            let Some(item) = &mut self.item else { return true };
+            if self.envelope.step(out, item) {
+                self.item = None;
+            }
+        }
+        false
+    }
+
+    fn begin_item(&mut self, out: &mut String, message: Message) {
         let id = self.has_cursor.then(|| self.position.encode());
-        self.envelope.item(out, message, id.as_deref());
+        self.item = Some(self.envelope.item(out, message, id.as_deref()));
         self.taken += 1;
         self.open.binding.metrics.delivered.inc();
     }

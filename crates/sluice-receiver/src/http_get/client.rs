@@ -15,27 +15,25 @@ const PARAMETER: &str = "X-Gravitee-Client-Identifier";
 /// The longest name that a client may give itself, in bytes.
 const MAX_IDENTIFIER: usize = 256;
 
-/// The identifier of a client: its own word, else its address as a digest. With a subscription it is the
-/// subscription's, so that nobody goes on with the messages of another subscriber.
+/// The identifier of a client: its subscription, else a digest of its address, behind the name that it gives
+/// itself. So nobody of another subscription or address goes on with its messages by its name.
 pub(super) fn identifier(request: &Parts, caller: &Caller, client: SocketAddr) -> Result<String, Refusal> {
     let given = match request.headers.get(IDENTIFIER) {
         Some(value) => Some(value.to_str().unwrap_or_default().to_owned()),
         None => parameter(request.uri.query(), PARAMETER),
     };
     let subscription = caller.subscription().map(|subscription| &subscription.id.0);
-    let Some(given) = given else {
-        return Ok(subscription.map_or_else(|| digest(client), Clone::clone));
-    };
-    let sound = given.bytes().all(|byte| byte.is_ascii_graphic());
-    if !sound || !(1..=MAX_IDENTIFIER).contains(&given.len()) {
+    let own = subscription.map_or_else(|| digest(client), Clone::clone);
+    let Some(given) = given.filter(|given| *given != own) else { return Ok(own) };
+    // It may bring back what stood on its last answer.
+    let name = given.strip_suffix(own.as_str()).and_then(|name| name.strip_suffix('-')).unwrap_or(&given);
+    let sound = name.bytes().all(|byte| byte.is_ascii_graphic());
+    if !sound || !(1..=MAX_IDENTIFIER).contains(&name.len()) {
         let text =
             format!("{PARAMETER} must be of 1 to {MAX_IDENTIFIER} letters, digits and signs without spaces.");
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "http-get.client", text));
     }
-    Ok(match subscription {
-        Some(subscription) if !given.ends_with(subscription.as_str()) => format!("{given}-{subscription}"),
-        _ => given,
-    })
+    Ok(format!("{name}-{own}"))
 }
 
 /// The identifier as a header of the answer.
@@ -50,4 +48,44 @@ fn digest(client: SocketAddr) -> String {
         let _written = write!(text, "{byte:02x}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing;
+
+    fn named(name: Option<&str>, address: u8) -> Result<String, Refusal> {
+        let binding = testing::binding(&json!({}), &json!([]));
+        let caller = Caller::new(&binding.chains, "http-get", "");
+        let mut request = http::Request::get("/a");
+        if let Some(name) = name {
+            request = request.header(IDENTIFIER, name);
+        }
+        identifier(&request.body(()).unwrap().into_parts().0, &caller, ([10, 0, 0, address], 1).into())
+    }
+
+    #[tokio::test]
+    async fn nobody_at_another_address_goes_on_by_the_same_name() {
+        let (own, other) = (named(None, 1).unwrap(), named(None, 2).unwrap());
+        let me = named(Some("me"), 1).unwrap();
+        assert_eq!(me, format!("me-{own}"));
+        assert_eq!(named(Some("me"), 2).unwrap(), format!("me-{other}"));
+        for foreign in [&me, &own] {
+            assert_eq!(named(Some(foreign), 2).unwrap(), format!("{foreign}-{other}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_identifier_that_is_brought_back_stays_the_same() {
+        let own = named(None, 1).unwrap();
+        assert_eq!(named(Some(&own), 1).unwrap(), own);
+        let longest = named(Some(&"x".repeat(MAX_IDENTIFIER)), 1).unwrap();
+        assert_eq!(named(Some(&longest), 1).unwrap(), longest);
+        for unsound in ["", "a b", &"x".repeat(MAX_IDENTIFIER + 1), &format!("-{own}")] {
+            assert_eq!(named(Some(unsound), 1).unwrap_err().code, "http-get.client", "{unsound}");
+        }
+    }
 }

@@ -11,6 +11,10 @@ use sluice_message::Message;
 
 use super::accept::Format;
 
+/// How much of a message's content is written at once, in bytes. Escaping makes six of one; base64 has no
+/// padding within a number of bytes that three divides.
+const STEP: usize = 6 << 10;
+
 /// What went wrong after the answer had begun.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -32,6 +36,16 @@ pub(super) struct Envelope {
     empty: bool,
 }
 
+/// A message that is being written.
+#[derive(Debug)]
+pub(super) struct Item {
+    message: Message,
+    /// Whether its content is written as text, else in base64.
+    text: bool,
+    /// Bytes of its content that are written.
+    written: usize,
+}
+
 impl Envelope {
     pub(super) const fn new(format: Format, headers: bool, metadata: bool) -> Self {
         Self { format, headers, metadata, empty: true }
@@ -46,20 +60,75 @@ impl Envelope {
         }
     }
 
-    /// Adds a message.
-    pub(super) fn item(&mut self, out: &mut String, message: &Message, id: Option<&str>) {
+    /// Begins a message: everything before its content. What follows is written by [`Self::step`].
+    pub(super) fn item(&mut self, out: &mut String, message: Message, id: Option<&str>) -> Item {
         let text = std::str::from_utf8(message.payload()).ok();
+        let text = text.filter(|text| self.format != Format::Xml || text.chars().all(is_xml)).is_some();
         match self.format {
             Format::Json => {
-                if !self.empty {
-                    out.push(',');
+                out.push_str(if self.empty { "{" } else { ",{" });
+                if let Some(id) = id {
+                    put(out, format_args!("\"id\":{},", json!(id)));
                 }
-                out.push_str(&self.json_item(message, text, id).to_string());
+                out.push_str("\"content\":\"");
             }
-            Format::Xml => self.xml_item(out, message, text, id),
-            Format::Text => self.text_item(out, message, text, id),
+            Format::Xml => {
+                out.push_str("<item>");
+                if let Some(id) = id {
+                    put(out, format_args!("<id>{}</id>", escaped(id)));
+                }
+                out.push_str(if text { "<content>" } else { "<content encoding=\"base64\">" });
+            }
+            Format::Text => {
+                out.push_str("\nitem\n");
+                if let Some(id) = id {
+                    put(out, format_args!("id: {id}\n"));
+                }
+                out.push_str("content: ");
+            }
         }
         self.empty = false;
+        Item { message, text, written: 0 }
+    }
+
+    /// Goes on with a message: the next [`STEP`] of its content, and behind the last one everything else.
+    /// True when it is written.
+    pub(super) fn step(&self, out: &mut String, item: &mut Item) -> bool {
+        let rest = &item.message.payload()[item.written..];
+        let step = &rest[..rest.len().min(STEP)];
+        if item.text {
+            // A character that is not here as a whole is for the next step.
+            let text = step.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+            item.written += text.len();
+            self.text_content(out, text);
+        } else {
+            item.written += step.len();
+            BASE64_STANDARD.encode_string(step, out);
+        }
+        if item.written < item.message.payload().len() {
+            return false;
+        }
+        match self.format {
+            Format::Json => self.json_rest(out, item),
+            Format::Xml => self.xml_rest(out, &item.message),
+            Format::Text => self.text_rest(out, item),
+        }
+        true
+    }
+
+    fn text_content(&self, out: &mut String, text: &str) {
+        match self.format {
+            Format::Json => {
+                let quoted = Value::from(text).to_string();
+                out.push_str(&quoted[1..quoted.len() - 1]);
+            }
+            Format::Xml => {
+                // What would end the section is put into two, and what a reader would change is escaped.
+                let text = text.replace("]]>", "]]]]><![CDATA[>").replace('\r', "]]>&#13;<![CDATA[");
+                put(out, format_args!("<![CDATA[{text}]]>"));
+            }
+            Format::Text => out.push_str(text),
+        }
     }
 
     /// What stands behind the last message.
@@ -90,54 +159,32 @@ impl Envelope {
         }
     }
 
-    fn json_item(&self, message: &Message, text: Option<&str>, id: Option<&str>) -> Value {
-        let mut item = serde_json::Map::new();
-        if let Some(id) = id {
-            item.insert("id".to_owned(), id.into());
-        }
-        let content = text.map_or_else(|| BASE64_STANDARD.encode(message.payload()), str::to_owned);
-        item.insert("content".to_owned(), content.into());
-        if text.is_none() {
-            item.insert("encoding".to_owned(), "base64".into());
+    fn json_rest(&self, out: &mut String, item: &Item) {
+        out.push('"');
+        if !item.text {
+            out.push_str(",\"encoding\":\"base64\"");
         }
         if self.headers {
             let mut headers: BTreeMap<&str, Vec<Cow<'_, str>>> = BTreeMap::new();
-            for header in message.headers() {
+            for header in item.message.headers() {
                 headers.entry(&header.name).or_default().push(String::from_utf8_lossy(&header.value));
             }
-            item.insert("headers".to_owned(), json!(headers));
+            put(out, format_args!(",\"headers\":{}", json!(headers)));
         }
         if self.metadata {
-            let metadata: BTreeMap<&str, Cow<'_, str>> = message.metadata().collect();
-            item.insert("metadata".to_owned(), json!(metadata));
+            let metadata: BTreeMap<&str, Cow<'_, str>> = item.message.metadata().collect();
+            put(out, format_args!(",\"metadata\":{}", json!(metadata)));
         }
-        Value::Object(item)
+        out.push('}');
     }
 
-    fn xml_item(&self, out: &mut String, message: &Message, text: Option<&str>, id: Option<&str>) {
-        out.push_str("<item>");
-        if let Some(id) = id {
-            put(out, format_args!("<id>{}</id>", escaped(id)));
-        }
-        match text.filter(|text| text.chars().all(is_xml)) {
-            Some(text) => {
-                // What would end the section is put into two, and what a reader would change is escaped.
-                let text = text.replace("]]>", "]]]]><![CDATA[>").replace('\r', "]]>&#13;<![CDATA[");
-                put(out, format_args!("<content><![CDATA[{text}]]></content>"));
-            }
-            None => {
-                let text = BASE64_STANDARD.encode(message.payload());
-                put(out, format_args!("<content encoding=\"base64\">{text}</content>"));
-            }
-        }
+    fn xml_rest(&self, out: &mut String, message: &Message) {
+        out.push_str("</content>");
         if self.headers {
             out.push_str("<headers>");
             for header in message.headers() {
-                let value = String::from_utf8_lossy(&header.value);
-                put(
-                    out,
-                    format_args!("<header name=\"{}\">{}</header>", escaped(&header.name), escaped(&value)),
-                );
+                let (name, value) = (escaped(&header.name), String::from_utf8_lossy(&header.value));
+                put(out, format_args!("<header name=\"{name}\">{}</header>", escaped(&value)));
             }
             out.push_str("</headers>");
         }
@@ -151,33 +198,16 @@ impl Envelope {
         out.push_str("</item>");
     }
 
-    fn text_item(&self, out: &mut String, message: &Message, text: Option<&str>, id: Option<&str>) {
-        out.push_str("\nitem\n");
-        if let Some(id) = id {
-            put(out, format_args!("id: {id}\n"));
-        }
-        match text {
-            Some(text) => put(out, format_args!("content: {text}\n")),
-            None => {
-                put(
-                    out,
-                    format_args!(
-                        "content: {}\nencoding: base64\n",
-                        BASE64_STANDARD.encode(message.payload())
-                    ),
-                );
-            }
-        }
+    fn text_rest(&self, out: &mut String, item: &Item) {
+        out.push_str(if item.text { "\n" } else { "\nencoding: base64\n" });
         if self.headers {
-            for header in message.headers() {
-                put(
-                    out,
-                    format_args!("header {}: {}\n", header.name, String::from_utf8_lossy(&header.value)),
-                );
+            for header in item.message.headers() {
+                let value = String::from_utf8_lossy(&header.value);
+                put(out, format_args!("header {}: {value}\n", header.name));
             }
         }
         if self.metadata {
-            for (name, value) in message.metadata() {
+            for (name, value) in item.message.metadata() {
                 put(out, format_args!("metadata {name}: {value}\n"));
             }
         }
@@ -243,7 +273,15 @@ mod tests {
         let mut envelope = Envelope::new(format, more, more);
         let mut out = envelope.begin().to_owned();
         for payload in payloads {
-            envelope.item(&mut out, &message(payload), more.then_some("id"));
+            let mut item = envelope.item(&mut out, message(payload), more.then_some("id"));
+            loop {
+                let before = out.len();
+                let done = envelope.step(&mut out, &mut item);
+                assert!(out.len() - before < 7 * STEP);
+                if done {
+                    break;
+                }
+            }
         }
         let fault = Fault { text: "Gone & lost.".to_owned(), key: "KEY".into(), code: "a.code" };
         envelope.end(&mut out, more.then_some(&fault), more.then_some(("Y3Vyc29y", 7)));
@@ -298,6 +336,23 @@ mod tests {
              \nerror\ncontent: Gone & lost.\nkey: KEY\ncode: a.code\n\
              \npagination\nnextCursor: Y3Vyc29y\nlimit: 7\n"
         );
+    }
+
+    #[test]
+    fn long_content_is_the_same_in_steps() {
+        for content in ["\u{1}".repeat(3 * STEP), "ä€😀".repeat(STEP), "x".repeat(STEP), String::new()] {
+            let read: Value =
+                serde_json::from_str(&document(Format::Json, &[content.as_bytes()], false)).unwrap();
+            assert!(read["items"][0]["content"] == content);
+        }
+        let binary = vec![0xff; 2 * STEP + 1];
+        let read: Value = serde_json::from_str(&document(Format::Json, &[&binary], false)).unwrap();
+        assert!(read["items"][0]["content"] == BASE64_STANDARD.encode(&binary));
+        // The end of a section, and a line break of two characters, on the border of two steps.
+        let content = format!("{}]]>{}\r\n", "x".repeat(STEP - 2), "y".repeat(STEP - 2));
+        let read = document(Format::Xml, &[content.as_bytes()], false);
+        let read = read.replace("]]>&#13;<![CDATA[", "\r").replace("]]><![CDATA[", "");
+        assert!(read.contains(&format!("<content><![CDATA[{content}]]></content>")));
     }
 
     proptest! {

@@ -53,6 +53,7 @@ pub async fn serve(
         position: cursor.position(),
         cursor,
         batch: Vec::new(),
+        item: None,
         has_cursor: matches!(qos, Qos::AtLeastOnce | Qos::AtMostOnce),
         reader,
         limit,
@@ -125,7 +126,11 @@ async fn resumed(binding: &Binding, topics: &[Topic], reader: &str) -> Result<Cu
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::testing;
 
     fn asked(query: &str) -> Parts {
         http::Request::get(format!("/a?{query}")).body(()).unwrap().into_parts().0
@@ -159,5 +164,27 @@ mod tests {
         ] {
             assert_eq!(read(text, qos, &topics).unwrap_err().code, "http-get.cursor", "{text} {qos:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_message_is_written_in_small_pieces() {
+        let content = "\u{1}".repeat(1 << 20);
+        let mock = json!({ "messageInterval": 1, "messageContent": content, "messageCount": 2 });
+        let binding = Arc::new(testing::binding(&mock, &json!([])));
+        let caller = Arc::new(Caller::new(&binding.chains, "http-get", ""));
+        let mut request = asked("");
+        request.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let (settings, client) = (HttpGetConfig::default(), ([10, 0, 0, 1], 1).into());
+        let answer = serve(&binding, &settings, Qos::None, caller, &request, client).await.unwrap();
+        let Body::Stream(mut pieces) = answer.into_body() else { panic!("no stream") };
+        let mut document = Vec::new();
+        while let Some(piece) = pieces.next().await {
+            assert!(piece.len() < 128 << 10, "{}", piece.len());
+            document.extend_from_slice(&piece);
+        }
+        let document: Value = serde_json::from_slice(&document).unwrap();
+        let items = document["items"].as_array().unwrap();
+        assert_eq!(items.len(), 2);
+        assert!(items.iter().all(|item| item["content"].as_str().unwrap().starts_with(&content)));
     }
 }

@@ -135,7 +135,8 @@ impl Session {
                         api = %self.open.binding.api, client = self.open.client, %error,
                         "A stream ends because its broker cannot be read."
                     );
-                    self.send(frame::error(&error.to_string()));
+                    // Not the broker's own words, which name addresses.
+                    self.send(frame::error(&Refusal::from(error).message));
                     self.ended = true;
                 }
             },
@@ -182,5 +183,29 @@ impl Session {
             "A client was too slow; messages were skipped for it."
         );
         self.send(frame::skipped(count));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use serde_json::json;
+    use sluice_broker::{DriverError, ErrorKind};
+
+    use super::*;
+    use crate::testing;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_fails_does_not_say_the_brokers_own_words() {
+        let binding = Arc::new(testing::binding(&json!({}), &json!([])));
+        let caller = Arc::new(Caller::new(&binding.chains, "sse", ""));
+        let answer = serve(&binding, &SseConfig::default(), caller, "c".to_owned()).await.unwrap();
+        let Body::Stream(mut frames) = answer.into_body() else { panic!("no stream") };
+        assert!(frames.next().await.unwrap().starts_with(b"retry: "));
+        binding.driver.close().await;
+        let told = Refusal::from(DriverError::new(ErrorKind::Closed, "10.0.0.1 is closed.")).message;
+        assert!(!told.contains("10.0.0.1"));
+        assert_eq!(frames.next().await, Some(frame::error(&told)));
+        assert_eq!(frames.next().await, None);
     }
 }

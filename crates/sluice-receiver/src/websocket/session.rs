@@ -40,6 +40,9 @@ const MAX_QUEUED: usize = 128;
 /// How long a client may take to receive what is on its way and to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What a client is told whose message has begun and does not come to its end.
+const UNFINISHED: &str = "The message did not arrive in time. Send faster, or in smaller messages.";
+
 /// A connection that has agreed on WebSocket.
 pub struct Session {
     open: OpenStream,
@@ -53,6 +56,8 @@ pub struct Session {
     publishing: Option<BoxFuture<'static, Result<(), Failure>>>,
     /// Bytes of the gateway's bound on request bodies that the client's message takes.
     reserved: Option<OwnedSemaphorePermit>,
+    /// When the message that takes them must be here as a whole.
+    due: Instant,
     pulse: Pulse,
 }
 
@@ -109,6 +114,7 @@ impl Session {
             caller,
             publishing: None,
             reserved: None,
+            due: Instant::now(),
             pulse: Pulse::new(settings),
             open,
         }
@@ -136,11 +142,14 @@ impl Session {
             }
             let (read, idle) = (self.may_read(wire), wire.queued() == 0);
             let (deadline, published) = (self.pulse.deadline(), self.publishing.is_none());
+            let (due, unfinished) = (self.due, published && self.reserved.is_some());
             let Self { publishing, deliverer, .. } = &mut *self;
             let end = tokio::select! {
                 biased;
                 () = drain.cancelled(), if published => Some(End::closed(CloseCode::TRY_LATER, "Try Again Later")),
                 result = awaited(publishing), if !published => self.settle(result),
+                // Before what is received: signs of life do not make a message come.
+                () = sleep_until(due), if unfinished => Some(End::closed(CloseCode::POLICY, UNFINISHED)),
                 turn = wire.turn(read) => match turn {
                     Ok(Turn::Ended) | Err(_) => Some(End::Gone),
                     Ok(Turn::Received) => {
@@ -249,7 +258,10 @@ impl Session {
             Ok(more) => {
                 match &mut self.reserved {
                     Some(reserved) => reserved.merge(more),
-                    None => self.reserved = Some(more),
+                    None => {
+                        self.reserved = Some(more);
+                        self.due = Instant::now() + self.open.binding.body_timeout;
+                    }
                 }
                 None
             }

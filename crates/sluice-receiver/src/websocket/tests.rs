@@ -4,54 +4,23 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::json;
-use sluice_api::{EventApi, WebsocketConfig, from_value};
-use sluice_broker::Mock;
-use sluice_message::Topic;
-use sluice_policy::{Caller, Chains, ChosenBy};
-use sluice_stream::{Begin, HubOptions, Hubs, MemoryPositions, StreamMetrics};
+use sluice_api::WebsocketConfig;
+use sluice_policy::Caller;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     sync::Semaphore,
     task::JoinHandle,
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Upgrade, open};
-use crate::{ApiMetrics, Binding, FailureLog};
+use crate::{Binding, testing};
 
 /// A binding to a mock, with room for so many bytes of messages.
 fn binding(room: usize) -> Arc<Binding> {
-    let api: EventApi = from_value(json!({
-        "id": "a",
-        "name": "a",
-        "paths": [{ "path": "/a" }],
-        "receivers": [{ "type": "websocket" }],
-        "brokers": [{
-            "name": "b",
-            "type": "mock",
-            "configuration": { "messageInterval": 1000, "messageContent": "x" }
-        }],
-    }))
-    .unwrap();
-    let chains = Chains::compile(&api, &Arc::default()).unwrap();
-    let sluice_api::BrokerConfig::Mock(mock) = &api.brokers[0].configuration else { panic!("not a mock") };
     Arc::new(Binding {
-        api: api.id.clone(),
-        driver: Arc::new(Mock::new(mock.clone())),
-        publish_topics: vec![Topic::from("t")],
-        deliver_topics: vec![Topic::from("t")],
-        chosen_by: ChosenBy::new("mock"),
-        begin: Begin::Latest,
-        hubs: Hubs::new(HubOptions::default(), Arc::new(StreamMetrics::default())),
-        positions: Arc::new(MemoryPositions::default()),
-        chains,
-        max_body_bytes: 1000,
         body_bytes: Arc::new(Semaphore::new(room)),
-        drain: CancellationToken::new(),
-        metrics: ApiMetrics::default(),
-        failures: FailureLog::default(),
-        in_flight: TaskTracker::new(),
+        ..testing::binding(&json!({}), &json!([]))
     })
 }
 
@@ -153,4 +122,35 @@ async fn messages_take_room_only_until_the_broker_has_them() {
     client.write_all(&frame(0x82, b"eleven byte")).await.unwrap();
     let (first, content) = next(&mut client).await;
     assert_eq!((first, &content[..2]), (0x88, &1013_u16.to_be_bytes()[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_does_not_come_to_its_end_gives_its_room_back() {
+    let binding = binding(1000);
+    let (mut client, running) = session(&binding, 1000).await;
+    let begin = Instant::now();
+    client.write_all(&frame(0x02, b"the begin")).await.unwrap();
+    let mut last = next(&mut client).await;
+    while last.0 == 0x89 {
+        assert_ne!(binding.body_bytes.available_permits(), 1000);
+        client.write_all(&[frame(0x8a, b""), frame(0x00, b".")].concat()).await.unwrap();
+        last = next(&mut client).await;
+    }
+    assert_eq!((last.0, &last.1[..2]), (0x88, &1008_u16.to_be_bytes()[..]));
+    assert_eq!(begin.elapsed(), binding.body_timeout);
+    client.write_all(&frame(0x88, b"")).await.unwrap();
+    running.await.unwrap();
+    assert_eq!(binding.body_bytes.available_permits(), 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_message_begins_with_it() {
+    let binding = binding(1000);
+    let (mut client, _running) = session(&binding, 1000).await;
+    let (begin, mut last) = (Instant::now(), (0x89, Vec::new()));
+    while begin.elapsed() < binding.body_timeout * 2 {
+        assert_eq!(last.0, 0x89);
+        client.write_all(&[frame(0x02, b"one "), frame(0x80, b"message")].concat()).await.unwrap();
+        last = next(&mut client).await;
+    }
 }
