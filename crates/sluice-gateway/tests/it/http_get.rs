@@ -87,6 +87,8 @@ async fn a_cursor_resumes_behind_it_as_often_as_it_is_brought() {
         for content in ["a", "b", "c"] {
             post(&running, content).await;
         }
+        // What is given out where there is nothing at all yet.
+        assert_eq!(contents(&get(&running, "?limit=3&cursor=").await), ["a", "b", "c"]);
         for _ in 0..2 {
             let page = get(&running, &format!("?limit=2&cursor={}", cursor(&empty))).await;
             assert_eq!(contents(&page), ["a", "b"]);

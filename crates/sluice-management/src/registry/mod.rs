@@ -17,6 +17,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 
 use sluice_api::{ApiId, ApplicationId, EventApi, Problem, SubscriptionId};
@@ -31,6 +32,12 @@ pub(crate) use error::sentences;
 pub use files::FileDefinition;
 pub(crate) use masks::unmask_plan;
 pub use subscriptions::{Decision, NewSubscription, Side, SubscriptionFilter, SubscriptionUpdate};
+
+/// The wait before a failure that the store did not take is given to it again; it doubles each time.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest such wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// All event APIs, applications and subscriptions. Cheap to clone.
 #[derive(Clone)]
@@ -133,14 +140,23 @@ impl Registry {
         let inner = Arc::downgrade(&self.inner);
         tokio::spawn(async move {
             while let Some(failed) = failed.recv().await {
-                let Some(inner) = inner.upgrade() else { return };
-                let registry = Self { inner };
-                let noted = registry.fail_subscription(&failed.served.id, &failed.cause.to_string()).await;
-                if let Err(error) = noted {
+                let (served, cause) = (failed.served, failed.cause.to_string());
+                let mut wait = FIRST_WAIT;
+                // A record that says of a failed subscription that it is served would be believed.
+                loop {
+                    let Some(inner) = inner.upgrade() else { return };
+                    let registry = Self { inner };
+                    let noted = registry.fail_subscription(&served.id, &served.callback, &cause).await;
+                    let Err(error) = noted else { break };
                     tracing::error!(
-                        subscription = %failed.served.id, %error,
-                        "The failure of a subscription could not be noted."
+                        subscription = %served.id, %error, "The failure of a subscription could not be noted."
                     );
+                    if !matches!(error, RegistryError::Store(_)) {
+                        break;
+                    }
+                    drop(registry);
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
                 }
             }
         });

@@ -272,6 +272,8 @@ async fn what_an_api_says_beside_its_connections_is_kept_and_shown() {
     assert_eq!(server.call("PUT", &path, Some(&swapped)).await.status, 200);
     let id = sluice_api::ApiId(path.rsplit('/').next().unwrap().to_owned());
     assert_eq!(server.registry.get(&id).unwrap().record.draft.properties[0].value.expose(), "hunter2");
+    swapped["properties"][0]["encrypted"] = json!(false);
+    server.call("PUT", &path, Some(&swapped)).await.refused(400, "secret.masked");
 }
 
 #[tokio::test]

@@ -233,6 +233,12 @@ async fn a_patch_changes_what_it_names() {
         (json_patch, json!([{ "op": "test", "path": "/name", "value": "x" }]), 400, "patch.invalid"),
         (json_patch, json!([{ "op": "explode", "path": "/name" }]), 400, "document.field"),
         (json_patch, json!(doubling), 400, "patch.invalid"),
+        (
+            json_patch,
+            json!([{ "op": "replace", "path": "/properties/1/encrypted", "value": false }]),
+            400,
+            "secret.masked",
+        ),
         (json_patch, json!(vec![json!({ "op": "test", "path": "", "value": 1 }); 257]), 400, "patch.invalid"),
     ] {
         let answer = patch(media, body).await;
@@ -242,6 +248,37 @@ async fn a_patch_changes_what_it_names() {
     }
     let tried = call(&server, "PATCH", &format!("{at}?dryRun=true"), Some(&json!({}))).await;
     assert_eq!(tried.status, 400, "{}", tried.text);
+}
+
+#[tokio::test]
+async fn no_patch_is_lost_among_others() {
+    let server = Server::start().await;
+    let at = format!("apis/{}", id(&done(&server, "POST", "apis", Some(&webhook()), 201).await));
+    let patches = (0..20).map(|number| {
+        let body = json!([{ "op": "add", "path": "/tags/-", "value": number.to_string() }]).to_string();
+        let request = server.anonymous("PATCH", &format!("{V2}/{at}")).basic_auth("admin", Some(PASSWORD));
+        send(request.header("content-type", "application/json-patch+json").body(body))
+    });
+    for answer in futures_util::future::join_all(patches).await {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let tags = done(&server, "GET", &at, None, 200).await["tags"].clone();
+    assert_eq!(tags.as_array().unwrap().len(), 20, "{tags}");
+}
+
+#[tokio::test]
+async fn a_patch_copies_no_more_than_it_may() {
+    let server = Server::start().await;
+    let mut api = webhook();
+    api["description"] = json!("x".repeat(700_000));
+    let at = format!("apis/{}", id(&done(&server, "POST", "apis", Some(&api), 201).await));
+    let copy = json!({ "op": "copy", "from": "/description", "path": "/name" });
+    for (times, told) in [(1, false), (2, true)] {
+        let request = server.anonymous("PATCH", &format!("{V2}/{at}")).basic_auth("admin", Some(PASSWORD));
+        let request = request.header("content-type", "application/json-patch+json");
+        let answer = send(request.body(json!(vec![copy.clone(); times]).to_string())).await;
+        assert_eq!(answer.text.contains("copy more than"), told, "{times}");
+    }
 }
 
 #[tokio::test]

@@ -91,6 +91,10 @@ fn cursor(request: &Parts, qos: Qos, topics: &[Topic]) -> Result<Option<Position
         let text = format!("This API gives no cursors: its qos is '{}'.", qos.as_str());
         return Err(refused(text));
     }
+    // What is given out where nothing was read yet of a topic that has nothing yet: its beginning.
+    if text.is_empty() {
+        return Ok(Some(Position::new()));
+    }
     // A plus sign that the client did not escape has become a space, which is no base64.
     let position = Position::decode(&text.replace(' ', "+"));
     let position = position.map_err(|error| refused(format!("The cursor is none of this API. {error}")))?;

@@ -10,7 +10,8 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use sluice_api::{ApiId, HttpPath, Problem};
+use sluice_api::{ApiId, EventApi, HttpPath, Problem};
+use sluice_store::Catalogue;
 
 use super::{
     BASE,
@@ -20,7 +21,7 @@ use super::{
     patch::patched,
 };
 use crate::{
-    ManagedApi, Registry,
+    Expected, ManagedApi, Registry, RegistryError,
     gravitee::{
         ErrorAnswer,
         apis::{refuse_other_id, told},
@@ -36,6 +37,9 @@ pub(super) type Answered = Result<Response, ErrorAnswer>;
 
 /// A label for people, as long as the contract allows.
 const MAX_LABEL: usize = 32;
+
+/// How often a change is made anew because another came between. Each time at least one of them is kept.
+const MAX_TRIES: usize = 64;
 
 /// The address of an API of this contract, as the client that asks would write it.
 pub(super) fn url(api: &ApiId, headers: &HeaderMap) -> String {
@@ -137,7 +141,7 @@ async fn change(
         let fields = Fields::of(&draft);
         let read = match &asked {
             Expected::Any => Expected::UpdatedAt(vec![former.record.updated_at]),
-            UpdatedAt => asked.clone(),
+            Expected::UpdatedAt(_) => asked.clone(),
         };
         match registry.update(id, read, draft, catalogue).await {
             Err(RegistryError::Outdated(_)) if asked == Expected::Any && tries > 0 => {}

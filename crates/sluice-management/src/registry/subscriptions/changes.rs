@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use sluice_api::{PlanId, PlanValidation, SubscriptionId};
+use sluice_api::{Callback, PlanId, PlanValidation, SubscriptionId};
 use sluice_store::{ConsumerStatus, SubscriptionRecord, SubscriptionStatus, Timestamp};
 
 use super::{Decision, Inner, Registry, RegistryError, Side, SubscriptionUpdate, rules};
@@ -154,12 +154,16 @@ impl Registry {
         .await
     }
 
-    /// Keeps what the gateway tells: that it gave a subscription up, and why. One that is not to be served any
-    /// more stays as it is.
-    pub async fn fail_subscription(&self, id: &SubscriptionId, cause: &str) -> Changed {
+    /// Keeps what the gateway tells: that it gave a subscription up that it called so, and why. One that is not
+    /// to be served any more, or is called in another way by now, stays as it is.
+    pub async fn fail_subscription(&self, id: &SubscriptionId, called: &Callback, cause: &str) -> Changed {
         let cause: String = cause.chars().take(MAX_CAUSE).collect();
+        let called = called.clone();
         self.change_subscription(id, move |_, record, _| {
-            if record.status.is_open() && record.consumer_status == ConsumerStatus::Started {
+            if record.consumer.callback == called
+                && record.status.is_open()
+                && record.consumer_status == ConsumerStatus::Started
+            {
                 (record.consumer_status, record.failure_cause) = (ConsumerStatus::Failure, Some(cause));
             }
             Ok(())
