@@ -369,6 +369,21 @@ fn decision(accepted: bool) -> Decision {
     Decision { accepted, reason: None, starting_at: None, ending_at: None }
 }
 
+#[tokio::test]
+async fn a_failure_of_a_former_callback_says_nothing_of_the_present_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry(directory.path()).await;
+    let wanted = offered(&registry).await;
+    let made = registry.subscribe(wanted, Side::Consumer).await.unwrap();
+    let present = made.consumer.callback.clone();
+    let mut former = present.clone();
+    former.callback_url.push_str("/former");
+    let after = registry.fail_subscription(&made.id, &former, "500").await.unwrap();
+    assert_eq!(after.consumer_status, ConsumerStatus::Started);
+    let after = registry.fail_subscription(&made.id, &present, "500").await.unwrap();
+    assert_eq!(after.consumer_status, ConsumerStatus::Failure);
+}
+
 /// Every step that a subscription can take.
 const STEPS: [&str; 9] =
     ["accept", "reject", "pause", "resume", "close", "start", "stop", "fail", "resume failure"];
@@ -382,7 +397,10 @@ async fn take(registry: &Registry, id: &SubscriptionId, step: &str) -> Option<Su
         "close" => registry.close_subscription(id).await,
         "start" => registry.set_consumer_status(id, ConsumerStatus::Started).await,
         "stop" => registry.set_consumer_status(id, ConsumerStatus::Stopped).await,
-        "fail" => registry.fail_subscription(id, "500").await,
+        "fail" => {
+            let called = registry.subscription(id).unwrap().consumer.callback.clone();
+            registry.fail_subscription(id, &called, "500").await
+        }
         _ => registry.resume_failure(id).await,
     };
     changed.ok().map(|record| (*record).clone())
