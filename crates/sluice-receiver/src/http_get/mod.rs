@@ -159,11 +159,11 @@ mod tests {
         let read = |text: &str, qos, topics: &[Topic]| cursor(&asked(&format!("cursor={text}")), qos, topics);
         assert_eq!(read(&text, Qos::AtLeastOnce, &topics).unwrap(), Some(position));
         assert_eq!(cursor(&asked(""), Qos::AtLeastOnce, &topics).unwrap(), None);
+        assert_eq!(read("", Qos::AtLeastOnce, &topics).unwrap(), Some(Position::new()), "the beginning");
         for (text, qos, topics) in [
             (&*text, Qos::AtMostOnce, [Topic::from("other")]),
             (&*text, Qos::Auto, topics.clone()),
             ("!", Qos::AtLeastOnce, topics.clone()),
-            ("", Qos::AtLeastOnce, topics.clone()),
             ("eA==", Qos::AtLeastOnce, topics),
         ] {
             assert_eq!(read(text, qos, &topics).unwrap_err().code, "http-get.cursor", "{text} {qos:?}");
