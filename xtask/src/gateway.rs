@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -25,7 +25,10 @@ pub(crate) struct Gateway {
     process: Child,
     /// `127.0.0.1:PORT` of the traffic.
     pub(crate) address: String,
+    /// The same of the management API.
+    pub(crate) management: String,
     pub(crate) ready_after: Duration,
+    ready_file: PathBuf,
 }
 
 impl Start<'_> {
@@ -44,13 +47,19 @@ impl Start<'_> {
             .stdout(Stdio::null())
             .spawn()
             .map_err(|error| format!("The gateway did not start: {error}."))?;
-        let mut gateway = Gateway { process, address: String::new(), ready_after: Duration::ZERO };
+        let mut gateway = Gateway {
+            process,
+            address: String::new(),
+            management: String::new(),
+            ready_after: Duration::ZERO,
+            ready_file: ready_file.clone(),
+        };
         while begin.elapsed() < PATIENCE {
             if let Ok(text) = fs::read_to_string(&ready_file) {
                 gateway.ready_after = begin.elapsed();
-                // {"gateway":["127.0.0.1:8082"],…
-                let address = text.split('"').nth(3).unwrap_or_default();
-                gateway.address = address.to_owned();
+                // {"gateway":["127.0.0.1:8082"],"management":["127.0.0.1:8083"]}
+                let word = |number| text.split('"').nth(number).unwrap_or_default().to_owned();
+                (gateway.address, gateway.management) = (word(3), word(7));
                 return Ok(gateway);
             }
             thread::sleep(Duration::from_micros(200));
@@ -63,6 +72,14 @@ impl Gateway {
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Ends it without warning.
+    pub(crate) fn kill(mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        // As a killed process leaves it; the next start awaits a new one.
+        let _ = fs::remove_file(&self.ready_file);
     }
 }
 

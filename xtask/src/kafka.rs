@@ -45,8 +45,7 @@ pub(crate) struct Kafka {
 impl Kafka {
     /// Fetches what is missing, starts, and waits until it serves. `port` is for the plain listener.
     pub(crate) fn start(port: Option<u16>) -> Result<Self, String> {
-        debian::require(&[("java", "default-jre-headless")])?;
-        require_java_version()?;
+        require_java()?;
         let jars = kafka_jars::directory()?;
         let started = Instant::now();
         let mut attempt = 1;
@@ -158,7 +157,9 @@ impl Kafka {
     }
 }
 
-fn require_java_version() -> Result<(), String> {
+/// Makes sure that there is a Java that Kafka runs on.
+pub(crate) fn require_java() -> Result<(), String> {
+    debian::require(&[("java", "default-jre-headless")])?;
     let text = run::output(Command::new("java").arg("-version"))?;
     // `openjdk version "17.0.15" 2025-04-15`
     let version =

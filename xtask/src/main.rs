@@ -7,6 +7,7 @@ mod autobahn;
 mod bench;
 mod broker;
 mod certificates;
+mod chaos;
 mod check;
 mod debian;
 mod gateway;
@@ -42,12 +43,23 @@ The build tool of Sluice.
       example 9.1 or 12) against its WebSocket receiver, each group under a time limit; prints a table. All
       of them take some half an hour. Reports stay in target/autobahn.
 
+  cargo xtask chaos [--seed N] [--rounds N | --minutes N] [--broker log|kafka|both] [--fault NAME]... [--debug]
+      Builds the gateway as it is shipped (with --debug, for debugging), starts a Kafka of its own, and lets
+      publishers and consumers work while everything around the gateway breaks, in an order drawn from the seed;
+      then prints what was lost and what came out of order, which has to be nothing. Without --rounds and --minutes
+      every fault comes twice. Faults: kill, term, kafka-stop, kafka-pause, subscriber-down, subscriber-500,
+      subscriber-429, subscriber-silent, disk-full, reset, clock, redeploy. Logs stay in target/chaos/SEED.
+      A short form is among the tests.
+
   cargo xtask check
       Formatting and lints: `cargo fmt --check` and `cargo clippy` with warnings as errors.
 
-  cargo xtask bench quick
-      Builds the gateway as it is shipped and prints start-up time, idle memory, and what POST does on the
-      embedded log and on Kafka. Takes some three minutes; wants a machine that does nothing else.
+  cargo xtask bench quick|recovery|catch-up|slow
+      Builds the gateway as it is shipped and prints figures; wants a machine that does nothing else.
+      quick: start-up time, idle memory, what POST does on the embedded log and on Kafka (three minutes).
+      recovery: from SIGKILL to serving with 100,000 subscriptions on the disk (ten minutes).
+      catch-up: latency of live clients while one reads a million older messages (three minutes).
+      slow: memory while one of 1,000 clients reads nothing (ten minutes).
 
   cargo xtask help
       This text.
@@ -67,6 +79,7 @@ Variables that tests get:
   SLUICE_TEST_KAFKA_CA          PEM file of the authority that signed the certificates
   SLUICE_TEST_KAFKA_CLIENT_PEM  PEM file of the client's certificate and key
   SLUICE_TEST_KAFKA_CLIENT_P12  the same as PKCS#12
+  SLUICE_TEST_KAFKA_JARS        directory of Kafka's jars, for tests that break a Kafka of their own
   SLUICE_TEST_NODE_MODULES      directory of the packages of xtask/npm
   SLUICE_TEST_KOSOKU            program that runs the Autobahn cases
   SLUICE_TEST_CHROMIUM          program of the browser
@@ -88,8 +101,9 @@ fn main() -> ExitCode {
         }
         ["tools"] => tools::run(),
         ["autobahn", groups @ ..] => autobahn::run(groups),
+        ["chaos", arguments @ ..] => chaos::run(arguments),
         ["check"] => check::run(),
-        ["bench", "quick"] => bench::quick(),
+        ["bench", name] => bench::run(name),
         other => Err(format!("There is no command '{}'.\n\n{HELP}", other.join(" "))),
     };
     result.unwrap_or_else(|message| {

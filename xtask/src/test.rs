@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use crate::{debian, kafka::Kafka, run, supervised::Supervised, tools::Tools};
+use crate::{debian, kafka::Kafka, kafka_jars, run, supervised::Supervised, tools::Tools};
 
 /// The variable by which somebody brings a Kafka of their own.
 const OWN_KAFKA: &str = "SLUICE_TEST_KAFKA";
@@ -24,6 +24,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode, String> {
     cargo.arg("test").args(arguments);
     let variables = kafka.variables().into_iter().filter(|(name, _)| own.is_none() || *name != OWN_KAFKA);
     cargo.envs(variables).envs(tools.variables());
+    cargo.env("SLUICE_TEST_KAFKA_JARS", kafka_jars::directory()?);
 
     eprintln!("xtask: cargo test {}", arguments.join(" "));
     let started = Instant::now();

@@ -220,6 +220,19 @@ impl BrokerConfig {
         }
     }
 
+    /// A text that is the same for settings of the same broker, whatever else they say about how it is used.
+    /// Without secrets.
+    pub fn fingerprint(&self) -> String {
+        match self {
+            Self::Kafka(kafka) => {
+                let mut servers: Vec<_> = kafka.bootstrap_servers.split(',').map(str::trim).collect();
+                servers.sort_unstable();
+                format!("kafka {}", servers.join(","))
+            }
+            other => other.kind().to_owned(),
+        }
+    }
+
     /// The part that says how to connect: what two APIs must have in common to share a driver.
     #[must_use]
     pub fn connection(&self) -> Self {

@@ -34,6 +34,9 @@ pub struct Callback {
     /// What happens after a call that failed and may succeed later.
     #[serde(default)]
     pub retry: CallbackRetry,
+    /// Which messages wait for which. By default `none` where the API's qos is `none`, else `all`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<CallbackOrder>,
     /// Signs each call as Standard Webhooks have it; not signed when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<CallbackSignature>,
@@ -48,6 +51,19 @@ pub struct CallbackHeader {
     pub name: String,
     /// Its value. Kept like any secret, as it may be one.
     pub value: Secret,
+}
+
+/// Which messages of one subscription wait for which. What does not wait is called for at the same time, as far
+/// as the API's `http.maxConcurrentConnections` goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CallbackOrder {
+    /// Each waits for the one before it.
+    All,
+    /// Each waits for the one before it with the same record key; messages without a key wait for one another.
+    Key,
+    /// None waits.
+    None,
 }
 
 /// What happens after a call that failed and may succeed later.
@@ -150,6 +166,7 @@ impl Callback {
             auth: CallbackAuth::None,
             ssl: None,
             retry: CallbackRetry::default(),
+            order: None,
             signature: None,
         }
     }

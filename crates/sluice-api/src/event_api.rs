@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Broker, Cors, Flow, Plan, Receiver, ResponseTemplate, Secret, flow};
+use crate::{Broker, Cors, Flow, Guarantees, Plan, Receiver, ResponseTemplate, Secret, flow};
 
 /// The id of an event API: letters, digits, `-`, `_` and `.`, at most 64.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
@@ -59,6 +59,13 @@ pub struct EventApi {
     /// Bounds that this API sets for itself.
     #[serde(default)]
     pub limits: Limits,
+    /// What it promises beyond the qos of each receiver.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub guarantees: Guarantees,
+}
+
+fn is_usual(guarantees: &Guarantees) -> bool {
+    *guarantees == Guarantees::default()
 }
 
 /// A named value of an API.

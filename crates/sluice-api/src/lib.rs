@@ -9,9 +9,11 @@ mod broker;
 mod callback;
 mod event_api;
 mod flow;
+mod guarantees;
 mod kafka;
 mod plan;
 mod problem;
+mod qos;
 mod read;
 mod receiver;
 mod secret;
@@ -26,24 +28,26 @@ pub use broker::{
 };
 pub use callback::{
     Assertion, AssertionAlgorithm, AssertionClaim, AssertionKey, BasicCredentials, Callback, CallbackAuth,
-    CallbackHeader, CallbackKeyStore, CallbackRetry, CallbackSignature, CallbackTls, CallbackTrustStore,
-    Credentials, FixedToken, RetryOption, RetryStrategy, SecretPlace, TimeUnit,
+    CallbackHeader, CallbackKeyStore, CallbackOrder, CallbackRetry, CallbackSignature, CallbackTls,
+    CallbackTrustStore, Credentials, FixedToken, RetryOption, RetryStrategy, SecretPlace, TimeUnit,
 };
 pub use event_api::{ApiId, EventApi, HttpPath, Limits, Property};
 pub use flow::{Channel, ChannelOperator, Flow, HttpSelector, Operation, Step};
+pub use guarantees::{Guarantees, SlowClients, Spool, UnknownPosition};
 pub use kafka::{
     Compression, KafkaConfig, KafkaProducer, KafkaSecurity, KeyStore, Sasl, SaslMechanism, SecurityProtocol,
     StoreType, Tls, TrustStore,
 };
 pub use plan::{Plan, PlanId, PlanSecurity, PlanStatus, PlanValidation};
 pub use problem::Problem;
+pub use qos::{Offer, Qos, offered, offers};
 pub use read::{Format, from_value, parse_document};
 pub use receiver::{
-    DeadLetter, Direction, FrameFormat, HttpGetConfig, HttpPostConfig, Qos, Receiver, ReceiverConfig,
-    SseConfig, WebsocketConfig,
+    DeadLetter, Direction, FrameFormat, HttpGetConfig, HttpPostConfig, Receiver, ReceiverConfig, SseConfig,
+    WebsocketConfig,
 };
 pub use secret::{MASK, Secret};
 pub use settings::{SECRET_NAMES, Settings};
 pub use subscription::{ApplicationId, Subscription, SubscriptionId};
 pub use validate::is_topic_name;
-pub use webhook::{CallbackHttp, CallbackProxy, ProxyType, WebhookConfig};
+pub use webhook::{CallbackBreaker, CallbackHttp, CallbackProxy, ProxyType, WebhookConfig};

@@ -62,11 +62,12 @@ fn sentence(text: &str) -> String {
 
 impl EventApi {
     /// Reads a definition and makes up the ids that were left out; then everything is checked that
-    /// [`validate`](Self::validate) checks.
+    /// [`validate`](Self::validate) and [`unkept_promises`](Self::unkept_promises) check.
     pub fn from_document(document: Value) -> Result<Self, Vec<Problem>> {
         let mut api: Self = from_value(document).map_err(|problem| vec![problem])?;
         api.make_up_ids();
-        let problems = api.validate();
+        let mut problems = api.validate();
+        problems.extend(api.unkept_promises());
         if problems.is_empty() { Ok(api) } else { Err(problems) }
     }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{BrokerConfig, Problem, Secret, WebhookConfig, broker::yes, from_value, problem::Carried};
+use crate::{BrokerConfig, Problem, Qos, Secret, WebhookConfig, broker::yes, from_value, problem::Carried};
 
 /// One way in or out for web clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,33 +26,6 @@ pub struct Receiver {
 pub struct DeadLetter {
     /// The name of a broker of this API, or of its group. It must be able to publish.
     pub endpoint: String,
-}
-
-/// Delivery promises, as both dialects name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Qos {
-    /// What is sent while the client is connected, as fast as it goes.
-    None,
-    /// As the broker does it by itself; may repeat after a reconnect.
-    #[default]
-    Auto,
-    /// Never twice.
-    AtMostOnce,
-    /// Never lost; may repeat.
-    AtLeastOnce,
-}
-
-impl Qos {
-    /// Its name in definitions.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Auto => "auto",
-            Self::AtMostOnce => "at-most-once",
-            Self::AtLeastOnce => "at-least-once",
-        }
-    }
 }
 
 /// The settings of a receiver, by kind.
@@ -218,6 +191,9 @@ pub enum FrameFormat {
     /// As the message's `Content-Type` says: text frames for text, JSON and XML, binary ones for the rest.
     /// Messages that are published on this connection are marked with the kind of frame they came in.
     Auto,
+    /// Text frames, each a JSON document with the message and, where the qos is at-least-once or at-most-once,
+    /// the position to resume from. Gaps are told in such frames, too.
+    Json,
 }
 
 /// Settings of `sse`.
@@ -316,7 +292,7 @@ impl ReceiverConfig {
 
     /// The promises that it can keep with a broker.
     pub fn offered_qos(&self, broker: &BrokerConfig) -> &'static [Qos] {
-        crate::validate::offered(self, broker)
+        crate::offered(self.kind(), broker.kind())
     }
 
     /// The settings as they are written, defaults filled in and secrets masked.

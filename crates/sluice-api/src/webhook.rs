@@ -16,6 +16,9 @@ pub struct WebhookConfig {
     /// The proxy that calls go through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy: Option<CallbackProxy>,
+    /// Leaves subscribers alone for a while that do not take anything at the moment; always called when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_breaker: Option<CallbackBreaker>,
     /// Whether a subscription fails when its server answers 5xx after all retries and there is no dead letter
     /// endpoint; where false the message is given up, and counted. Default true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
@@ -23,6 +26,51 @@ pub struct WebhookConfig {
     /// The same for a server that cannot be reached or does not answer. Default true.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub interrupt_consumption_on_exception: bool,
+}
+
+/// When a subscriber is left alone. After so many calls in a row that failed nothing is sent for a while; then one
+/// message is, and the others follow when that succeeds. While it is left alone, calls that did not reach it, or
+/// that it answered 429 or 503, do not count as attempts: its messages wait, in order, until it is back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CallbackBreaker {
+    /// Calls in a row that failed, after which nothing is sent. From 1 to 1000, default 5.
+    #[serde(default = "CallbackBreaker::default_failures")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub failures: u32,
+    /// Milliseconds until the first call that tries again. From 100 to 3,600,000, default 5000.
+    #[serde(default = "CallbackBreaker::default_first_wait")]
+    #[schemars(range(min = 100, max = 3_600_000))]
+    pub first_wait_ms: u64,
+    /// Milliseconds that the wait may grow to, twice as long each time; not less than `firstWaitMs`. Up to
+    /// 86,400,000, default 300,000.
+    #[serde(default = "CallbackBreaker::default_longest_wait")]
+    #[schemars(range(min = 100, max = 86_400_000))]
+    pub longest_wait_ms: u64,
+}
+
+impl CallbackBreaker {
+    const fn default_failures() -> u32 {
+        5
+    }
+
+    const fn default_first_wait() -> u64 {
+        5000
+    }
+
+    const fn default_longest_wait() -> u64 {
+        300_000
+    }
+}
+
+impl Default for CallbackBreaker {
+    fn default() -> Self {
+        Self {
+            failures: Self::default_failures(),
+            first_wait_ms: Self::default_first_wait(),
+            longest_wait_ms: Self::default_longest_wait(),
+        }
+    }
 }
 
 /// Times and connections of the calls of a webhook.
@@ -41,8 +89,8 @@ pub struct CallbackHttp {
     #[serde(default = "CallbackHttp::default_idle")]
     #[schemars(range(max = 3_600_000))]
     pub idle_timeout: u64,
-    /// Calls under way at once for one subscription with qos `none`, from 1 to 20, default 5. With any other
-    /// qos it is one, so that messages arrive in order.
+    /// Calls under way at once for one subscription, from 1 to 20, default 5; one where it wants all messages
+    /// in order.
     #[serde(default = "CallbackHttp::default_connections")]
     #[schemars(range(min = 1, max = 20))]
     pub max_concurrent_connections: u32,
@@ -122,6 +170,7 @@ impl Default for WebhookConfig {
         Self {
             http: CallbackHttp::default(),
             proxy: None,
+            circuit_breaker: None,
             interrupt_consumption_on_server_error: true,
             interrupt_consumption_on_exception: true,
         }
@@ -136,7 +185,11 @@ impl WebhookConfig {
             Problem::new(field, "listeners.entrypoints.configuration.invalid", message)
         };
         let http = &self.http;
+        let breaker = self.circuit_breaker.clone().unwrap_or_default();
         let bounded = [
+            ("circuitBreaker.failures", u64::from(breaker.failures), 1..=1000),
+            ("circuitBreaker.firstWaitMs", breaker.first_wait_ms, 100..=3_600_000),
+            ("circuitBreaker.longestWaitMs", breaker.longest_wait_ms, breaker.first_wait_ms..=86_400_000),
             ("http.connectTimeout", http.connect_timeout, 1..=60_000),
             ("http.readTimeout", http.read_timeout, 1..=300_000),
             ("http.idleTimeout", http.idle_timeout, 0..=3_600_000),
@@ -199,5 +252,22 @@ mod tests {
         assert_eq!(problems(&proxy("HTTP", None, Some("secret"))), ["proxy.username"]);
         assert_eq!(problems(&json!({ "type": "HTTP", "host": "proxy" })), ["proxy.host"]);
         assert_eq!(problems(&json!({ "useSystemProxy": true })), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_circuit_opens_after_some_failures_and_for_a_bounded_time() {
+        let problems = |field: &str, value: u64| {
+            let breaker = json!({ "circuitBreaker": { field: value } });
+            let webhook: WebhookConfig = crate::from_value(breaker).unwrap();
+            webhook.problems().into_iter().map(|problem| problem.path).collect::<Vec<_>>()
+        };
+        for (field, good, bad) in [
+            ("failures", [1, 1000], [0, 1001]),
+            ("firstWaitMs", [100, 300_000], [99, 300_001]),
+            ("longestWaitMs", [5000, 86_400_000], [4999, 86_400_001]),
+        ] {
+            assert!(good.iter().all(|value| problems(field, *value).is_empty()), "{field}");
+            assert!(bad.iter().all(|value| !problems(field, *value).is_empty()), "{field}");
+        }
     }
 }

@@ -28,6 +28,10 @@ use crate::{
     stretch::Stretch,
 };
 
+/// How often a record is sent that Kafka calls invalid. It says so of every record of a batch in which one is, also
+/// of those of other publishers.
+const INVALID_TRIES: u32 = 3;
+
 /// The group that readers at a position name and do not join.
 const READER_GROUP: &str = "sluice-reader";
 /// How long a producer that failed for good is kept before another is opened in its place, and how long a
@@ -193,7 +197,17 @@ impl BrokerDriver for Kafka {
         topic: &'a Topic,
         message: Message,
     ) -> BoxFuture<'a, Result<Receipt, DriverError>> {
-        Box::pin(self.publish_checked(topic, message))
+        Box::pin(async move {
+            let mut tries = 1;
+            loop {
+                let published = self.publish_checked(topic, message.clone()).await;
+                let invalid = published.as_ref().is_err_and(|error| error.kind == ErrorKind::Invalid);
+                if !invalid || tries == INVALID_TRIES {
+                    return published;
+                }
+                tries += 1;
+            }
+        })
     }
 
     fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>, DriverError>> {
@@ -207,6 +221,17 @@ impl BrokerDriver for Kafka {
         Box::pin(async {
             topics.iter().try_for_each(check_name)?;
             self.clients()?.lookup.bounds(topics).await
+        })
+    }
+
+    fn position_at<'a>(
+        &'a self,
+        topics: &'a [Topic],
+        timestamp_ms: i64,
+    ) -> BoxFuture<'a, Result<Position, DriverError>> {
+        Box::pin(async move {
+            topics.iter().try_for_each(check_name)?;
+            self.clients()?.lookup.position_at(topics, timestamp_ms).await
         })
     }
 

@@ -56,6 +56,9 @@ fn kind_of_code(code: Code) -> ErrorKind {
         Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
             ErrorKind::TooLarge
         }
+        Code::InvalidRecord => ErrorKind::Invalid,
+        // The time of a message is the gateway's, whose clock is wrong, and passes.
+        Code::InvalidTimestamp => ErrorKind::Other,
         Code::QueueFull => ErrorKind::Overloaded,
         Code::AutoOffsetReset | Code::LogTruncation | Code::OffsetOutOfRange => ErrorKind::PositionLost,
         Code::PurgeQueue | Code::PurgeInflight => ErrorKind::Closed,

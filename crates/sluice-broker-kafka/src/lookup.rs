@@ -17,7 +17,7 @@ use rdkafka::{
     error::KafkaError,
 };
 use sluice_broker::{Bounds, DriverError};
-use sluice_message::{Offset, Partition, Topic};
+use sluice_message::{Offset, Partition, Position, Topic};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use crate::{
@@ -37,11 +37,13 @@ pub(crate) type Partitions = Vec<(Topic, Partition)>;
 /// An offset for each partition.
 pub(crate) type Offsets = BTreeMap<(Topic, Partition), Offset>;
 
-/// The end of a partition that is asked for.
+/// The place in a partition that is asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Edge {
     /// The first message there is.
     First,
+    /// The first message of this time or a later one, in milliseconds since 1970-01-01 UTC.
+    Time(i64),
     /// Behind the last message there is.
     End,
 }
@@ -78,7 +80,7 @@ impl Lookup {
         .await
     }
 
-    /// The offsets at one edge of these partitions.
+    /// The offsets at one edge of these partitions; none for a partition without a message of that time.
     pub(crate) async fn offsets(&self, partitions: &Partitions, edge: Edge) -> Result<Offsets, DriverError> {
         if partitions.is_empty() {
             return Ok(Offsets::new());
@@ -97,6 +99,23 @@ impl Lookup {
             Some((partition, first..end))
         });
         Ok(bounds.collect())
+    }
+
+    /// Where a reader starts for every message of this time or a later one.
+    pub(crate) async fn position_at(
+        &self,
+        topics: &[Topic],
+        timestamp_ms: i64,
+    ) -> Result<Position, DriverError> {
+        let partitions = self.partitions(topics).await?;
+        // Asked before the times, so that what comes in between lies behind the end.
+        let mut starts = self.offsets(&partitions, Edge::End).await?;
+        starts.extend(self.offsets(&partitions, Edge::Time(timestamp_ms)).await?);
+        let mut position = Position::new();
+        for ((topic, partition), next) in starts {
+            position.set_next(&topic, partition, next);
+        }
+        Ok(position)
     }
 
     async fn ask<T: Send + 'static>(
@@ -145,10 +164,12 @@ impl Question {
     }
 
     fn offsets(&self, partitions: &Partitions, edge: Edge) -> Result<Offsets, DriverError> {
-        // librdkafka hands these on as the times that the protocol sets aside for the two edges, and asks
-        // each broker once for all its partitions.
+        // librdkafka hands the two ends on as the times that the protocol sets aside for them, and asks each
+        // broker once for all its partitions.
         let edge = match edge {
             Edge::First => KafkaOffset::Beginning,
+            // Times before 1970 stand for other things in the protocol.
+            Edge::Time(timestamp_ms) => KafkaOffset::Offset(timestamp_ms.max(0)),
             Edge::End => KafkaOffset::End,
         };
         let list = list(partitions.iter().map(|(topic, partition)| (topic, *partition, edge)));

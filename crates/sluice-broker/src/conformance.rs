@@ -76,6 +76,7 @@ macro_rules! conformance_suite {
             a_reader_that_stops_at_the_end_sees_all_and_ends,
             a_reader_that_stops_at_the_end_ends_at_once_where_nothing_is,
             bounds_tell_where_a_topic_starts_and_ends,
+            a_position_at_a_time_lies_before_all_of_that_time_and_later,
             only_a_group_commits,
             a_group_never_stops_at_the_end,
             a_group_continues_behind_its_commit_after_a_restart,

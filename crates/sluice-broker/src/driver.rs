@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use futures_util::future::BoxFuture;
 use sluice_message::{Message, Offset, Partition, Place, Position, Topic};
 
-use crate::DriverError;
+use crate::{DriverError, ErrorKind};
 
 /// One live set of connections to one broker, shared by every event API with the same connection settings.
 pub trait BrokerDriver: Send + Sync + 'static {
@@ -29,6 +29,20 @@ pub trait BrokerDriver: Send + Sync + 'static {
 
     /// The offsets that each partition of these topics holds now, the end exclusive.
     fn bounds<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Bounds, DriverError>>;
+
+    /// The position from which a reader gets every message of these topics that was made at this time
+    /// (milliseconds since 1970-01-01 UTC, by the clock that the broker goes by) or later. It may get earlier
+    /// ones among them: where that clock was set back, or where the broker goes by when it took a message. A
+    /// partition without such messages is named with its end. An error of kind `Unsupported` where the driver
+    /// knows no times.
+    fn position_at<'a>(
+        &'a self,
+        _topics: &'a [Topic],
+        _timestamp_ms: i64,
+    ) -> BoxFuture<'a, Result<Position, DriverError>> {
+        let text = "This kind of broker cannot tell which messages were made at a time.";
+        Box::pin(async move { Err(DriverError::new(ErrorKind::Unsupported, text)) })
+    }
 
     /// Waits until everything handed to `publish` is settled, then closes. Later calls fail with
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).

@@ -24,6 +24,8 @@ pub enum ErrorKind {
     NoTopic,
     /// The message is larger than the broker takes.
     TooLarge,
+    /// The message breaks a rule of its topic: it needs a key, say, or is of another time.
+    Invalid,
     /// More is under way than the driver holds; the message was not accepted.
     Overloaded,
     /// The messages behind a position are no longer kept.
@@ -48,6 +50,7 @@ impl ErrorKind {
             Self::Refused => "broker.refused",
             Self::NoTopic => "broker.topic.missing",
             Self::TooLarge => "broker.message.too-large",
+            Self::Invalid => "broker.message.invalid",
             Self::Overloaded => "broker.overloaded",
             Self::PositionLost => "broker.position.lost",
             Self::Unsupported => "broker.unsupported",
@@ -61,11 +64,10 @@ impl ErrorKind {
     /// Whose fault it is.
     pub const fn fault(self) -> Fault {
         match self {
-            Self::TooLarge => Fault::Client,
+            Self::TooLarge | Self::Invalid | Self::PositionLost => Fault::Client,
             Self::Unreachable | Self::Refused | Self::NoTopic | Self::Overloaded | Self::Other => {
                 Fault::Broker
             }
-            Self::PositionLost => Fault::Client,
             Self::Unsupported | Self::Closed | Self::Configuration | Self::Storage => Fault::Gateway,
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! [`BrokerDriver`] is the whole of what receivers know about brokers. A driver for another protocol is
 //! another crate that implements it and passes `conformance`. Here stand the trait, its errors, that
-//! suite, the embedded log and the mock; nothing here knows HTTP or policies.
+//! suite, the embedded log, the mock, and the spool that takes messages for a broker which is away; nothing
+//! here knows HTTP or policies.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -10,6 +11,7 @@ mod driver;
 mod error;
 mod log;
 mod mock;
+mod spool;
 
 pub use driver::{
     BatchLimit, Bounds, BrokerDriver, Capabilities, ConsumeSpec, Consumer, Receipt, StartAt, StopAt,
@@ -17,3 +19,4 @@ pub use driver::{
 pub use error::{DriverError, ErrorKind, Fault};
 pub use log::{Log, LogOptions};
 pub use mock::Mock;
+pub use spool::{Spool, SpoolMetrics, SpoolStatus, Spools};

@@ -1,27 +1,37 @@
 //! One message to one subscriber: calls until it is taken, or put with the dead letters, or given up.
 
 use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use sluice_api::{Qos, Subscription};
-use sluice_message::{Message, Position};
-use tokio::time::sleep;
+use sluice_message::Message;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::{
     Failure, Route,
+    backoff::Backoff,
     deliveries::Shared,
     exchange::{Answer, Exchange},
+    gate::{Gate, Pass},
+    lanes::Lane,
+    ledger::{Ledger, Ticket},
+    letter::letter,
     request::Request,
+    retries::{Retries, Which},
     retry,
     route::DeadLetters,
+    state::Watched,
 };
-
-/// The shortest and longest wait between two tries to store a position or a dead letter.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What became of a message.
 #[derive(Debug)]
@@ -35,84 +45,97 @@ pub(crate) enum Fate {
     Failed(Failure),
 }
 
+/// A message in hand.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    /// As the broker gave it.
+    pub(crate) original: Message,
+    pub(crate) lane: Lane,
+    pub(crate) ticket: Ticket,
+    /// What its retries are remembered by; `None` where it will not come again after a restart.
+    pub(crate) which: Option<Which>,
+    /// Whether it is a dead letter that is brought again.
+    pub(crate) letter: bool,
+}
+
 /// Brings messages to one subscriber.
 pub(crate) struct Courier<'s> {
     pub(crate) shared: &'s Shared,
     pub(crate) route: &'s Route,
     pub(crate) subscription: &'s Arc<Subscription>,
     pub(crate) exchange: Exchange,
+    pub(crate) gate: &'s Gate<'s>,
+    pub(crate) retries: &'s Retries,
+    pub(crate) watched: &'s Watched,
+    /// A permit for each call under way.
+    pub(crate) turns: Semaphore,
     /// Ends waiting, not calls that are under way.
     pub(crate) winding: CancellationToken,
+    /// Messages that wait for a time to come, and so leave room for others.
+    pub(crate) pausing: AtomicUsize,
+    /// Told when one more does.
+    pub(crate) paused: Notify,
 }
 
 impl Courier<'_> {
-    /// Brings a message, after so long. With `before` the subscription's position is stored durably before the
-    /// first call, and the message never goes out a second time.
+    /// Brings a message, as the policies have left it, after so long. Where it may go out once at the most, that
+    /// it does is stored durably before.
     pub(crate) async fn bring(
         &self,
+        parcel: &Parcel,
+        ledger: &Ledger,
         message: Message,
         delay: Duration,
-        before: Option<(&str, Position)>,
     ) -> Fate {
-        if !delay.is_zero() && self.pause(delay).await {
+        let (mut attempts, rest) =
+            parcel.which.as_ref().map_or((0, Duration::ZERO), |which| self.retries.of(which));
+        let first = delay.max(rest);
+        if !first.is_zero() && self.pause(first).await {
             return Fate::Cut;
         }
-        if let Some((reader, position)) = before
-            && !self.store(reader, position).await
-        {
+        if self.once() && !self.store(ledger).await {
             return Fate::Cut;
         }
-        let request = Request::new(&self.subscription.id, &message, &self.exchange.own_headers);
-        if request.left_out > 0 {
-            self.route.metrics.headers_left_out.inc_by(request.left_out);
-            debug!(
-                subscription = %self.subscription.id, headers = request.left_out,
-                "Headers of a message were left out: HTTP cannot carry them."
-            );
-        }
-        let once = self.route.qos == Qos::AtMostOnce;
-        let mut calls = 0;
+        let request = self.request(&message);
         loop {
-            let answer = {
-                let turn = async { (self.route.calls.acquire().await, self.shared.calls.acquire().await) };
-                tokio::select! {
-                    biased;
-                    () = self.winding.cancelled() => return Fate::Cut,
-                    _turn = turn => self.exchange.call(&request).await,
-                }
-            };
-            calls += 1;
-            let (failure, wait) = match answer {
-                Answer::Delivered => {
+            let Some((answer, pass)) = self.call(&request).await else { return Fate::Cut };
+            let closed = match &answer {
+                Answer::Delivered(status) => {
+                    pass.succeeded();
                     self.route.metrics.delivered.inc();
+                    self.watched.delivered(status.as_u16());
                     return Fate::Settled;
                 }
-                Answer::Unusable(failure) => {
+                Answer::Later(failure, _) | Answer::Refused(failure) | Answer::Unusable(failure) => {
                     self.route.metrics.failed_calls.inc();
-                    return Fate::Failed(failure);
+                    self.watched.failed(failure);
+                    pass.failed()
                 }
-                Answer::Refused(failure) => {
-                    self.route.metrics.failed_calls.inc();
-                    return self.set_aside(&message, failure, calls, true).await;
-                }
-                Answer::Later(failure, wait) => (failure, wait),
             };
-            self.route.metrics.failed_calls.inc();
+            let (failure, wait) = match answer {
+                Answer::Unusable(failure) => return Fate::Failed(failure),
+                Answer::Refused(failure) => return self.set_aside(parcel, failure, attempts + 1, true).await,
+                Answer::Later(failure, wait) => (failure, wait),
+                Answer::Delivered(_) => return Fate::Settled,
+            };
+            // While the subscriber is left alone, what it surely has not got is no attempt.
+            let counts = closed || failure.ambiguous;
+            attempts += u32::from(counts);
             debug!(
-                api = %self.route.api, subscription = %self.subscription.id, calls, code = failure.code,
+                api = %self.route.api, subscription = %self.subscription.id, attempts, code = failure.code,
                 reason = %failure.message, "A call did not succeed."
             );
             let settings = &self.subscription.callback.retry;
-            if calls >= settings.attempts() || (once && failure.ambiguous) {
-                let fails = match failure.status {
-                    Some(_) => self.route.webhook.interrupt_consumption_on_server_error,
-                    None => self.route.webhook.interrupt_consumption_on_exception,
-                };
-                // What may not be sent again is no reason to stop.
-                let fails = fails && !(once && failure.ambiguous);
-                return self.set_aside(&message, failure, calls, fails).await;
+            if attempts >= settings.attempts() || (self.once() && failure.ambiguous) {
+                let fails = self.fails_after(&failure);
+                return self.set_aside(parcel, failure, attempts, fails).await;
             }
-            let wait = wait.unwrap_or_else(|| retry::delay(settings, calls, retry::random()));
+            let own =
+                || if counts { retry::delay(settings, attempts, retry::random()) } else { Duration::ZERO };
+            let wait = wait.unwrap_or_else(own);
+            if let Some(which) = &parcel.which {
+                self.retries.put(which, attempts, wait);
+            }
             if self.pause(wait).await {
                 return Fate::Cut;
             }
@@ -122,28 +145,87 @@ impl Courier<'_> {
     /// Puts a message with the dead letters; without any the subscription fails, or the message is given up.
     pub(crate) async fn set_aside(
         &self,
-        message: &Message,
+        parcel: &Parcel,
         failure: Failure,
-        calls: u32,
+        attempts: u32,
         fails: bool,
     ) -> Fate {
         if let Some(letters) = &self.route.dead_letters {
-            return self.bury(letters, &letter(self.subscription, message, &failure, calls)).await;
-        }
-        if fails {
+            let letter = letter(self.subscription, &parcel.original, &failure, attempts);
+            match self.bury(letters, &letter).await {
+                // It would go out a second time, and may have been taken the first.
+                Fate::Cut if self.once() && failure.ambiguous => {}
+                Fate::Failed(cause) => {
+                    return Fate::Failed(Failure { ambiguous: failure.ambiguous, ..cause });
+                }
+                fate => return fate,
+            }
+        } else if fails {
             return Fate::Failed(failure);
         }
         self.route.metrics.given_up.inc();
         warn!(
-            api = %self.route.api, subscription = %self.subscription.id, calls, code = failure.code,
+            api = %self.route.api, subscription = %self.subscription.id, attempts, code = failure.code,
             reason = %failure.message, "A message was given up."
         );
         Fate::Settled
     }
 
+    /// What is sent for a message.
+    fn request(&self, message: &Message) -> Request {
+        let request = Request::new(&self.subscription.id, message, &self.exchange.own_headers);
+        if request.left_out > 0 {
+            self.route.metrics.headers_left_out.inc_by(request.left_out);
+            debug!(
+                subscription = %self.subscription.id, headers = request.left_out,
+                "Headers of a message were left out: HTTP cannot carry them."
+            );
+        }
+        request
+    }
+
+    /// Whether a message never goes out a second time.
+    pub(crate) fn once(&self) -> bool {
+        self.route.qos == Qos::AtMostOnce
+    }
+
+    /// Whether the subscription fails after the last try, where there are no dead letters.
+    fn fails_after(&self, failure: &Failure) -> bool {
+        // What may not be sent again is no reason to stop.
+        if self.once() && failure.ambiguous {
+            return false;
+        }
+        match failure.status {
+            Some(_) => self.route.webhook.interrupt_consumption_on_server_error,
+            None => self.route.webhook.interrupt_consumption_on_exception,
+        }
+    }
+
+    /// One call, when the circuit and the permits allow it; `None` when the subscription is to be wound up before.
+    /// Who waits for the circuit holds no permit.
+    async fn call(&self, request: &Request) -> Option<(Answer, Pass<'_>)> {
+        loop {
+            let permits = async {
+                let turn = self.turns.acquire().await;
+                (turn, self.route.calls.acquire().await, self.shared.calls.acquire().await)
+            };
+            tokio::select! {
+                biased;
+                () = self.winding.cancelled() => return None,
+                _permits = permits => if let Some(pass) = self.gate.pass() {
+                    let _in_flight = self.watched.calling();
+                    return Some((Box::pin(self.exchange.call(request)).await, pass));
+                },
+            }
+            if self.wait(self.gate.wait()).await {
+                return None;
+            }
+        }
+    }
+
     async fn bury(&self, letters: &DeadLetters, letter: &Message) -> Fate {
-        let mut wait = BACKOFF.0;
         for topic in &letters.topics {
+            let mut backoff = Backoff::new();
             while let Err(error) = letters.driver.publish(topic, letter.clone()).await {
                 if !error.retryable() {
                     let text = format!("A message cannot be put with the dead letters in {topic}: {error}");
@@ -153,10 +235,9 @@ impl Courier<'_> {
                     api = %self.route.api, subscription = %self.subscription.id, %topic, %error,
                     "A message could not be put with the dead letters; trying again."
                 );
-                if self.pause(wait).await {
+                if self.pause(backoff.next()).await {
                     return Fate::Cut;
                 }
-                wait = (wait * 2).min(BACKOFF.1);
             }
         }
         self.route.metrics.dead_lettered.inc();
@@ -164,45 +245,47 @@ impl Courier<'_> {
     }
 
     /// Stores a position durably, however long it takes; false when the subscription is to be wound up before.
-    async fn store(&self, reader: &str, position: Position) -> bool {
-        let mut wait = BACKOFF.0;
-        while let Err(error) = self.shared.positions.save(reader, position.clone()).await {
+    async fn store(&self, ledger: &Ledger) -> bool {
+        let mut backoff = Backoff::new();
+        while let Err(error) = ledger.save().await {
             warn!(subscription = %self.subscription.id, %error, "A position could not be stored; trying again.");
-            if self.pause(wait).await {
+            if self.pause(backoff.next()).await {
                 return false;
             }
-            wait = (wait * 2).min(BACKOFF.1);
         }
         true
     }
 
-    /// Waits; true when the subscription is to be wound up meanwhile.
+    /// Waits so long; true when the subscription is to be wound up meanwhile.
     async fn pause(&self, time: Duration) -> bool {
+        self.wait(sleep(time)).await
+    }
+
+    /// Waits for a moment to come, and leaves room for other messages; true when the subscription is to be wound
+    /// up meanwhile.
+    async fn wait(&self, moment: impl Future<Output = ()>) -> bool {
+        let _pausing = Pausing::new(self);
         tokio::select! {
+            biased;
             () = self.winding.cancelled() => true,
-            () = sleep(time) => false,
+            () = moment => false,
         }
     }
 }
 
-/// The message with what is known of its failure, in headers that no other message has.
-fn letter(subscription: &Subscription, message: &Message, failure: &Failure, calls: u32) -> Message {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut headers = message.headers().clone();
-    headers.set("sluice-dlq-api", subscription.api.0.clone());
-    headers.set("sluice-dlq-subscription", subscription.id.0.clone());
-    headers.set("sluice-dlq-application", subscription.application.0.clone());
-    headers.set("sluice-dlq-code", failure.code);
-    headers.set("sluice-dlq-cause", failure.message.clone());
-    headers.set("sluice-dlq-attempts", calls.to_string());
-    headers.set("sluice-dlq-timestamp", now.as_millis().to_string());
-    if let Some(status) = failure.status {
-        headers.set("sluice-dlq-status", status.to_string());
+/// Counts a message as one that waits.
+struct Pausing<'c>(&'c AtomicUsize);
+
+impl<'c> Pausing<'c> {
+    fn new(courier: &'c Courier<'_>) -> Self {
+        courier.pausing.fetch_add(1, Ordering::Relaxed);
+        courier.paused.notify_one();
+        Self(&courier.pausing)
     }
-    if let Some(place) = message.place() {
-        headers.set("sluice-dlq-topic", place.topic.as_str().to_owned());
-        headers.set("sluice-dlq-partition", place.partition.0.to_string());
-        headers.set("sluice-dlq-offset", place.offset.0.to_string());
+}
+
+impl Drop for Pausing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
-    message.to_builder().headers(headers).build()
 }

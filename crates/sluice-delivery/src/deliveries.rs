@@ -11,16 +11,22 @@ use std::{
 };
 
 use sluice_api::{ApiId, Callback, Problem, Subscription, SubscriptionId, WebhookConfig};
-use sluice_stream::{Hubs, Positions};
+use sluice_stream::{Hubs, Notes, Positions};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{
-    Failure, Guard, GuardOptions, Route,
+    DeliveryState, Failure, Guard, GuardOptions, Route,
     client::Clients,
+    clock::until,
     exchange::Exchange,
-    worker::{Worker, until},
+    home,
+    lanes::Room,
+    replay::{Asked, Going},
+    retries::Retries,
+    state::Watched,
+    worker::Worker,
 };
 
 /// Bounds of all deliveries together.
@@ -32,7 +38,18 @@ pub struct DeliveryOptions {
     pub max_calls: usize,
     /// The longest time that a server may ask to be left alone, by `Retry-After`.
     pub longest_wait: Duration,
+    /// Messages of one subscription that are held behind those of the same key, where it keeps the order of each
+    /// key only; and as many that are tried again while others go on.
+    pub held_messages: usize,
+    /// Bytes of them; together with `held_messages`, whichever is reached first.
+    pub held_bytes: usize,
+    /// How long a subscription goes on at its former broker when its API gets another one, to bring what is left
+    /// there.
+    pub drain_timeout: Duration,
 }
+
+/// Readers of dead letters that are brought again, at once.
+const LETTER_READERS: usize = 16;
 
 impl Default for DeliveryOptions {
     fn default() -> Self {
@@ -40,6 +57,9 @@ impl Default for DeliveryOptions {
             guard: Guard::new(GuardOptions::default()),
             max_calls: 512,
             longest_wait: Duration::from_secs(3600),
+            held_messages: 1000,
+            held_bytes: 8 << 20,
+            drain_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -72,37 +92,52 @@ pub(crate) struct Shared {
     pub(crate) clients: Clients,
     pub(crate) hubs: Arc<Hubs>,
     pub(crate) positions: Arc<dyn Positions>,
+    pub(crate) notes: Arc<dyn Notes>,
     /// A permit for each call under way; waiting is in turn.
     pub(crate) calls: Semaphore,
     pub(crate) longest_wait: Duration,
+    /// How much one subscription may hold.
+    pub(crate) room: Room,
+    pub(crate) drain_timeout: Duration,
+    /// A permit for each reader of dead letters.
+    pub(crate) letter_readers: Semaphore,
     pub(crate) reports: mpsc::Sender<Failed>,
     table: Mutex<Table>,
     workers: TaskTracker,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Table {
     routes: HashMap<ApiId, Arc<Route>>,
     workers: HashMap<SubscriptionId, Working>,
 }
 
 /// A worker, as it is told and asked.
-#[derive(Debug)]
 struct Working {
     task: watch::Sender<Task>,
     placed: watch::Receiver<bool>,
+    watched: Arc<Watched>,
 }
 
 /// What a worker is to do.
 #[derive(Debug, Clone)]
 pub(crate) enum Task {
     /// Serve this subscription, as soon as there is a route.
-    Serve(Arc<Subscription>, Option<Arc<Route>>),
+    Serve(Serving),
     /// Finish, and forget how far it has come where nobody will go on.
     End {
         /// Whether the position is forgotten.
         forget: bool,
     },
+}
+
+/// A subscription that is to be served.
+#[derive(Debug, Clone)]
+pub(crate) struct Serving {
+    pub(crate) subscription: Arc<Subscription>,
+    pub(crate) route: Option<Arc<Route>>,
+    /// What was asked for last; it may be done already.
+    pub(crate) replay: Option<Asked>,
 }
 
 impl fmt::Debug for Deliveries {
@@ -117,14 +152,19 @@ impl Deliveries {
         options: DeliveryOptions,
         hubs: Arc<Hubs>,
         positions: Arc<dyn Positions>,
+        notes: Arc<dyn Notes>,
     ) -> (Self, mpsc::Receiver<Failed>) {
         let (reports, failed) = mpsc::channel(REPORTS);
         let shared = Shared {
             clients: Clients::new(options.guard),
             hubs,
             positions,
+            notes,
             calls: Semaphore::new(options.max_calls.clamp(1, Semaphore::MAX_PERMITS)),
             longest_wait: options.longest_wait,
+            room: Room { messages: options.held_messages, bytes: options.held_bytes },
+            drain_timeout: options.drain_timeout,
+            letter_readers: Semaphore::new(LETTER_READERS),
             reports,
             table: Mutex::default(),
             workers: TaskTracker::new(),
@@ -144,7 +184,7 @@ impl Deliveries {
     }
 
     /// Sets what an API offers from now on; with `None` its subscriptions rest. Calls under way are finished
-    /// under the former route.
+    /// under the former route. Setting the route that is there already changes nothing.
     pub fn set_route(&self, api: &ApiId, route: Option<&Arc<Route>>) {
         let mut table = self.0.table();
         match route {
@@ -153,9 +193,14 @@ impl Deliveries {
         }
         for worker in table.workers.values() {
             worker.task.send_if_modified(|task| match task {
-                Task::Serve(subscription, known) if subscription.api == *api => {
-                    *known = route.cloned();
-                    true
+                Task::Serve(serving) if serving.subscription.api == *api => {
+                    let same = match (&serving.route, route) {
+                        (Some(known), Some(route)) => Arc::ptr_eq(known, route),
+                        (None, None) => true,
+                        _ => false,
+                    };
+                    serving.route = route.cloned();
+                    !same
                 }
                 _ => false,
             });
@@ -167,22 +212,35 @@ impl Deliveries {
     pub fn put(&self, subscription: Subscription) {
         let mut table = self.0.table();
         let subscription = Arc::new(subscription);
-        let task = Task::Serve(Arc::clone(&subscription), table.routes.get(&subscription.api).cloned());
+        let route = table.routes.get(&subscription.api).cloned();
+        let serving = Serving { subscription: Arc::clone(&subscription), route, replay: None };
         if let Some(worker) = table.workers.get(&subscription.id) {
             worker.task.send_if_modified(|known| {
-                let new = !matches!(known, Task::Serve(known, _) if *known == subscription);
-                if new {
-                    *known = task;
-                }
-                new
+                let replay = match known {
+                    Task::Serve(known) if known.subscription == subscription => return false,
+                    Task::Serve(known) => known.replay.take(),
+                    Task::End { .. } => None,
+                };
+                *known = Task::Serve(Serving { replay, ..serving });
+                true
             });
             return;
         }
-        let (task, tasks) = watch::channel(task);
+        let (task, tasks) = watch::channel(Task::Serve(serving));
         let (placing, placed) = watch::channel(false);
-        table.workers.insert(subscription.id.clone(), Working { task, placed });
-        let worker = Worker::new(Arc::clone(&self.0), subscription.id.clone(), tasks, placing);
+        let id = subscription.id.clone();
+        let retries = Retries::new(&self.0.notes, &id);
+        let watched = Arc::new(Watched::new(Arc::clone(&retries)));
+        let worker =
+            Worker::new(Arc::clone(&self.0), id.clone(), tasks, retries, Arc::clone(&watched), placing);
+        table.workers.insert(id, Working { task, placed, watched });
         self.0.workers.spawn(worker.run());
+    }
+
+    /// How the deliveries of a subscription stand; `None` where it is paused, has failed or is not there.
+    pub fn state(&self, id: &SubscriptionId) -> Option<DeliveryState> {
+        let watched = Arc::clone(&self.0.table().workers.get(id)?.watched);
+        Some(watched.state())
     }
 
     /// Resolves once everything published from now on will reach a subscription, or when that is not to be
@@ -192,7 +250,7 @@ impl Deliveries {
             let table = self.0.table();
             let Some(worker) = table.workers.get(id) else { return };
             match &*worker.task.borrow() {
-                Task::Serve(subscription, Some(_)) if is_now(subscription) => {}
+                Task::Serve(Serving { subscription, route: Some(_), .. }) if is_now(subscription) => {}
                 _ => return,
             }
             worker.placed.clone()
@@ -254,9 +312,38 @@ impl Shared {
         done
     }
 
+    /// What a subscription is served by.
+    pub(crate) fn route_of(&self, id: &SubscriptionId) -> Option<Arc<Route>> {
+        let task = self.table().workers.get(id)?.task.borrow().clone();
+        match task {
+            Task::Serve(serving) => serving.route,
+            Task::End { .. } => None,
+        }
+    }
+
+    /// Has a worker bring messages again, and waits until it is durable from where. False where it is not served.
+    pub(crate) async fn replay(&self, id: &SubscriptionId, going: Going) -> bool {
+        let done = {
+            let table = self.table();
+            let Some(worker) = table.workers.get(id) else { return false };
+            let (asked, done) = Asked::new(going);
+            worker.task.send_if_modified(|task| match task {
+                Task::Serve(serving) => {
+                    serving.replay = Some(asked);
+                    true
+                }
+                Task::End { .. } => false,
+            });
+            done
+        };
+        // An error: the worker has ended, or was told something else.
+        done.await.is_ok()
+    }
+
+    /// Forgets how far a subscription has come, and all else that is stored of it.
     pub(crate) async fn forget(&self, id: &SubscriptionId) {
-        if let Err(error) = self.positions.forget(&sluice_stream::subscription_reader(&id.0)).await {
-            warn!(subscription = %id, %error, "The position of a closed subscription could not be forgotten.");
+        if let Err(error) = home::forget(self, id).await {
+            warn!(subscription = %id, %error, "What is stored of a closed subscription could not be forgotten.");
         }
     }
 }

@@ -27,7 +27,7 @@ const MAX_ANSWER: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The subscriber has the message.
-    Delivered,
+    Delivered(StatusCode),
     /// It may take the message later, at the earliest after this wait if it said so.
     Later(Failure, Option<Duration>),
     /// It does not take this message.
@@ -157,7 +157,7 @@ impl Exchange {
         };
         let code = status.as_u16();
         match code {
-            200..=299 => Answer::Delivered,
+            200..=299 => Answer::Delivered(status),
             410 => Answer::Unusable(failure(
                 "delivery.gone",
                 format!("Gone: {host} answered 410 and wants no more calls. Resume with another address."),

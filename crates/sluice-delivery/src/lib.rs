@@ -2,29 +2,47 @@
 //! not to be called. Serves webhooks; other ways of calling out go through the same.
 //!
 //! [`Deliveries`] is told which subscriptions there are and which APIs are deployed, each as a [`Route`]. For
-//! each subscription that has one it keeps a [worker](worker::Worker), which reads the topics by a cursor of the
-//! shared hub, runs the deliver policies, and calls. Who may subscribe, and what becomes of a subscription that
-//! failed, is decided elsewhere.
+//! each subscription that has one it keeps a [worker](worker::Worker), which has one [session](session::Session)
+//! after the other: a cursor of the shared hub, the deliver policies, and the [flow](flow::Flow) of messages
+//! through [lanes](lanes) and a [circuit](breaker) to the subscriber. How far each has come is in its
+//! [ledger](ledger). Who may subscribe, and what becomes of a subscription that failed, is decided elsewhere.
 
 mod assertion;
 mod auth;
+mod backoff;
+mod breaker;
 mod call;
 mod client;
+mod clock;
+mod dead_letters;
 mod deliveries;
 mod exchange;
 mod failure;
+mod flow;
+mod gate;
 mod guard;
+mod home;
+mod judge;
+mod lanes;
+mod ledger;
+mod letter;
+mod moving;
 mod place;
 mod ranges;
+mod replay;
 mod request;
+mod retries;
 mod retry;
 mod route;
 mod session;
 mod signature;
+mod state;
 mod tls;
 mod worker;
 
 pub use deliveries::{Deliveries, DeliveryOptions, Failed};
 pub use failure::Failure;
 pub use guard::{Guard, GuardOptions, Lookup, Refused};
+pub use replay::{Replay, ReplayError};
 pub use route::{DeadLetters, DeliveryMetrics, Route};
+pub use state::{DeliveryState, LastFailure, Phase, Retrying};

@@ -1,111 +1,138 @@
 //! Where a subscription reads: behind its stored position, or where its API lets new ones begin.
 
-use std::time::Duration;
-
-use sluice_api::Qos;
+use sluice_api::{Qos, SubscriptionId};
 use sluice_broker::{DriverError, ErrorKind};
 use sluice_message::{Position, Topic};
-use sluice_stream::{Begin, Cursor, Lag, PositionsError};
+use sluice_stream::{Begin, Cursor, Joining, Lag};
 use tokio::time::sleep;
 use tracing::{error, warn};
 
-use crate::{Route, deliveries::Shared};
+use crate::{
+    Route,
+    backoff::Backoff,
+    deliveries::Shared,
+    home::{self, Found, Trouble},
+    retries::Retries,
+    state::{Stage, Watched},
+};
 
-/// The shortest and longest wait between two tries to open a broker or the store of positions.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-
-/// Why there is no cursor yet.
-#[derive(Debug, thiserror::Error)]
-enum Trouble {
-    #[error("{0}")]
-    Broker(#[from] DriverError),
-    #[error("{0}")]
-    Positions(#[from] PositionsError),
+/// How far a subscription has come, as its worker knows it.
+#[derive(Debug, Default)]
+pub(crate) struct Whereabouts {
+    /// Where it goes on; `None` where it has not begun.
+    pub(crate) position: Option<Position>,
+    /// The broker that this is known of, once it was looked up.
+    pub(crate) broker: Option<String>,
 }
 
-/// The cursor of a subscription, however long it takes. `position` is how far it has come; where that is not
-/// known it is looked up, and what is found or begun with is put there and stored.
-pub(crate) async fn open(
-    shared: &Shared,
-    route: &Route,
-    topics: &[Topic],
-    reader: &str,
-    position: &mut Option<Position>,
-) -> Cursor {
-    let mut wait = BACKOFF.0;
-    loop {
-        match attempt(shared, route, topics, reader, position).await {
-            Ok(cursor) => return cursor,
-            Err(trouble) => {
+/// A subscription that is to be read for.
+pub(crate) struct Opening<'o> {
+    pub(crate) shared: &'o Shared,
+    pub(crate) route: &'o Route,
+    pub(crate) id: &'o SubscriptionId,
+    pub(crate) topics: &'o [Topic],
+    pub(crate) retries: &'o Retries,
+    pub(crate) watched: &'o Watched,
+}
+
+impl Opening<'_> {
+    /// The cursor of a subscription, however long it takes. Where it has come to is looked up if that is not
+    /// known; what is found or begun with is put there and stored.
+    pub(crate) async fn open(&self, known: &mut Whereabouts) -> Cursor {
+        let (mut backoff, mut told) = (Backoff::new(), false);
+        loop {
+            let trouble = match self.attempt(known).await {
+                Ok(cursor) => return cursor,
+                Err(trouble) => trouble,
+            };
+            let wait = backoff.next();
+            self.watched.failed(&trouble.failure());
+            let (api, subscription) = (&self.route.api, self.id);
+            if trouble.passes() {
+                self.watched.set_stage(Stage::Opening);
                 warn!(
-                    api = %route.api, reader, error = %trouble, again_in_ms = wait.as_millis(),
-                    "A subscription cannot be read for."
+                    %api, %subscription, error = %trouble, again_in_ms = wait.as_millis(),
+                    "A subscription cannot be read for; trying again."
                 );
-                sleep(wait).await;
-                wait = (wait * 2).min(BACKOFF.1);
+            } else {
+                self.watched.set_stage(Stage::Blocked);
+                if !std::mem::replace(&mut told, true) {
+                    error!(
+                        %api, %subscription, error = %trouble,
+                        "A subscription cannot be read for until somebody changes the API or its broker."
+                    );
+                }
+            }
+            sleep(wait).await;
+        }
+    }
+
+    async fn attempt(&self, known: &mut Whereabouts) -> Result<Cursor, Trouble> {
+        let route = self.route;
+        if route.qos == Qos::None {
+            return Ok(self.join(Begin::Latest, Lag::Skip).await?);
+        }
+        self.look_up(known).await?;
+        let Some(position) = &mut known.position else {
+            let cursor = self.join(route.begin.clone(), Lag::CatchUp).await?;
+            let begun = cursor.position();
+            // Kept before the first message, so that nothing that comes from now on can be missed; should that
+            // fail, the next try begins here, too.
+            known.position = Some(begun.clone());
+            home::settle(self.shared, self.id, &route.broker, begun).await?;
+            return Ok(cursor);
+        };
+        let fitted = self.fitted(position).await?;
+        match self.join(Begin::After(fitted.clone()), Lag::CatchUp).await {
+            Ok(cursor) => {
+                *position = fitted;
+                Ok(cursor)
+            }
+            Err(lost) if lost.kind == ErrorKind::PositionLost => {
+                error!(
+                    api = %route.api, subscription = %self.id, error = %lost,
+                    "The topics are not those that a subscription has read; it begins with their first message."
+                );
+                let cursor = self.join(Begin::Earliest, Lag::CatchUp).await?;
+                *position = cursor.position();
+                Ok(cursor)
+            }
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    /// Looks up how far the subscription has come at this broker, unless that is known.
+    pub(crate) async fn look_up(&self, known: &mut Whereabouts) -> Result<(), Trouble> {
+        if known.broker.as_deref() == Some(&*self.route.broker) {
+            return Ok(());
+        }
+        let Found { position, moved } = home::find(self.shared, self.id, &self.route.broker).await?;
+        if moved {
+            // They are of messages that are not here.
+            self.retries.clear();
+        }
+        *known = Whereabouts { position, broker: Some(self.route.broker.clone()) };
+        Ok(())
+    }
+
+    async fn join(&self, begin: Begin, lag: Lag) -> Result<Cursor, DriverError> {
+        self.shared.hubs.join(&self.route.driver, self.topics, Joining::new(begin, lag)).await
+    }
+
+    /// The position in the topics that the API has now: a topic that it had before is forgotten, a new one is
+    /// begun where new subscriptions begin.
+    async fn fitted(&self, known: &Position) -> Result<Position, DriverError> {
+        let mut fitted = Position::new();
+        for (topic, partition, next) in known.nexts().filter(|(topic, _, _)| self.topics.contains(topic)) {
+            fitted.set_next(topic, partition, next);
+        }
+        let named = |wanted: &&Topic| known.nexts().any(|(topic, _, _)| topic == *wanted);
+        let new: Vec<Topic> = self.topics.iter().filter(|topic| !named(topic)).cloned().collect();
+        if !new.is_empty() && !known.is_empty() && self.route.begin == Begin::Latest {
+            for ((topic, partition), range) in self.route.driver.bounds(&new).await? {
+                fitted.set_next(&topic, partition, range.end);
             }
         }
+        Ok(fitted)
     }
-}
-
-async fn attempt(
-    shared: &Shared,
-    route: &Route,
-    topics: &[Topic],
-    reader: &str,
-    position: &mut Option<Position>,
-) -> Result<Cursor, Trouble> {
-    let join = |begin, lag| shared.hubs.join(&route.driver, topics, begin, lag);
-    if route.qos == Qos::None {
-        return Ok(join(Begin::Latest, Lag::Skip).await?);
-    }
-    let known = match position.take() {
-        Some(known) => Some(known),
-        None => shared.positions.load(reader).await?,
-    };
-    let Some(known) = known else {
-        let cursor = join(route.begin.clone(), Lag::CatchUp).await?;
-        let begun = cursor.position();
-        // Kept before the first message, so that nothing that comes from now on can be missed; should that fail,
-        // the next try begins here, too.
-        *position = Some(begun.clone());
-        shared.positions.save(reader, begun).await?;
-        return Ok(cursor);
-    };
-    // Put back first: it is not to be looked up again when the broker is away.
-    let known = position.insert(known);
-    let fitted = fitted(route, topics, known).await?;
-    match join(Begin::After(fitted.clone()), Lag::CatchUp).await {
-        Ok(cursor) => {
-            *known = fitted;
-            Ok(cursor)
-        }
-        Err(lost) if lost.kind == ErrorKind::PositionLost => {
-            error!(
-                api = %route.api, reader, error = %lost,
-                "The topics are not those that a subscription has read; it begins with their first message."
-            );
-            let cursor = join(Begin::Earliest, Lag::CatchUp).await?;
-            *known = cursor.position();
-            Ok(cursor)
-        }
-        Err(other) => Err(other.into()),
-    }
-}
-
-/// The position in the topics that the API has now: a topic that it had before is forgotten, a new one is begun
-/// where new subscriptions begin.
-async fn fitted(route: &Route, topics: &[Topic], known: &Position) -> Result<Position, DriverError> {
-    let mut fitted = Position::new();
-    for (topic, partition, next) in known.nexts().filter(|(topic, _, _)| topics.contains(topic)) {
-        fitted.set_next(topic, partition, next);
-    }
-    let named = |wanted: &&Topic| known.nexts().any(|(topic, _, _)| topic == *wanted);
-    let new: Vec<Topic> = topics.iter().filter(|topic| !named(topic)).cloned().collect();
-    if !new.is_empty() && !known.is_empty() && route.begin == Begin::Latest {
-        for ((topic, partition), range) in route.driver.bounds(&new).await? {
-            fitted.set_next(&topic, partition, range.end);
-        }
-    }
-    Ok(fitted)
 }

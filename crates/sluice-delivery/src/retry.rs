@@ -22,7 +22,12 @@ fn plain_delay(retry: &CallbackRetry, failed: u32) -> Duration {
 /// The wait after so many calls that failed, from 1. It is up to a fifth shorter or longer than the plain one,
 /// so that subscribers that failed together do not come back together. `random` is from 0 to 1.
 pub(crate) fn delay(retry: &CallbackRetry, failed: u32, random: f64) -> Duration {
-    plain_delay(retry, failed).mul_f64(0.8 + 0.4 * random.clamp(0.0, 1.0)).max(SHORTEST)
+    jittered(plain_delay(retry, failed), random).max(SHORTEST)
+}
+
+/// A wait that is up to a fifth shorter or longer. `random` is from 0 to 1.
+pub(crate) fn jittered(wait: Duration, random: f64) -> Duration {
+    wait.mul_f64(0.8 + 0.4 * random.clamp(0.0, 1.0))
 }
 
 /// A number from 0 to 1 that nobody needs to be unable to guess.

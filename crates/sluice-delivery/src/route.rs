@@ -16,6 +16,8 @@ pub struct Route {
     pub api: ApiId,
     /// The broker that messages come from.
     pub driver: Arc<dyn BrokerDriver>,
+    /// A fingerprint of its connection settings, without secrets. The same for as long as positions mean the same.
+    pub broker: String,
     /// Its topics.
     pub topics: Vec<Topic>,
     /// The attributes by which policies choose other topics.
@@ -51,8 +53,12 @@ pub struct DeliveryMetrics {
     pub delivered: Counter,
     /// Messages that a policy kept back.
     pub dropped_by_policy: Counter,
-    /// Messages that the broker had dropped before they could be delivered.
+    /// Messages that a subscription without promises missed, because it was too slow.
     pub skipped: Counter,
+    /// Messages that the broker had dropped before they could be delivered.
+    pub lost: Counter,
+    /// Dead letters that were brought again, and are dealt with.
+    pub replayed: Counter,
     /// Calls that did not succeed.
     pub failed_calls: Counter,
     /// Messages that were put with the dead letters.
@@ -63,6 +69,8 @@ pub struct DeliveryMetrics {
     pub headers_left_out: Counter,
     /// Subscriptions that are being served.
     pub subscriptions: Gauge,
+    /// Subscribers that are left alone, as their circuit is open.
+    pub open_circuits: Gauge,
 }
 
 impl fmt::Debug for Route {

@@ -1,79 +1,135 @@
 //! The life of one subscription: it is served while its API is deployed, through redeployments and changes of
 //! its own, until it is taken away or fails.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
-use sluice_api::{Subscription, SubscriptionId};
-use sluice_message::Position;
-use tokio::sync::watch;
+use sluice_api::{Callback, Qos, Subscription, SubscriptionId};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 use tracing::{info, warn};
 
 use crate::{
-    Failed, Failure,
-    deliveries::{Shared, Task},
-    session::{End, Session},
+    Failed, Failure, Route,
+    backoff::Backoff,
+    clock::{now_ms, until},
+    dead_letters,
+    deliveries::{Serving, Shared, Task},
+    flow::End,
+    home::{self, Trouble},
+    moving::Moving,
+    place::{Opening, Whereabouts},
+    replay::{Asked, Going},
+    retries::Retries,
+    session::Session,
+    state::{Stage, Watched},
 };
 
 /// One subscription's worker.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     id: SubscriptionId,
-    task: watch::Receiver<Task>,
+    orders: Orders,
     /// How far it has come, once that is known.
-    position: Option<Position>,
+    known: Whereabouts,
+    retries: Arc<Retries>,
+    /// Whether what was noted of its retries is read.
+    remembers: bool,
+    watched: Arc<Watched>,
+    /// The subscriber as it was served last.
+    callback: Option<Callback>,
+    /// What it was served by last.
+    served: Option<Arc<Route>>,
+    /// Where it moves to another broker.
+    moving: Option<Moving>,
     /// Told when everything published from then on will reach the subscriber.
     placed: watch::Sender<bool>,
 }
 
+/// What a worker is told.
+pub(crate) struct Orders {
+    task: watch::Receiver<Task>,
+    /// When it has something else to do in any case.
+    by: Option<Instant>,
+}
+
+impl Orders {
+    /// Resolves when there is something else to do. Cancel-safe.
+    pub(crate) async fn changed(&mut self) {
+        let by = self.by;
+        tokio::select! {
+            changed = self.task.changed() => if changed.is_err() {
+                // The table lets go of the sender only when the worker has left.
+                std::future::pending::<()>().await;
+            },
+            () = async { match by {
+                Some(by) => sleep_until(by).await,
+                None => std::future::pending().await,
+            } } => {}
+        }
+    }
+}
+
 impl Worker {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         shared: Arc<Shared>,
         id: SubscriptionId,
         task: watch::Receiver<Task>,
+        retries: Arc<Retries>,
+        watched: Arc<Watched>,
         placed: watch::Sender<bool>,
     ) -> Self {
-        Self { shared, id, task, position: None, placed }
+        Self {
+            shared,
+            id,
+            orders: Orders { task, by: None },
+            known: Whereabouts::default(),
+            retries,
+            remembers: false,
+            watched,
+            callback: None,
+            served: None,
+            moving: None,
+            placed,
+        }
     }
 
     /// Does what it is told until there is nothing to do.
     pub(crate) async fn run(mut self) {
         loop {
-            let task = self.task.borrow_and_update().clone();
+            self.orders.by = None;
+            let task = self.orders.task.borrow_and_update().clone();
             match task {
-                Task::Serve(subscription, Some(route)) => {
-                    let early = subscription.starting_at.and_then(until);
-                    if let Some(early) = early {
-                        let _changed = tokio::time::timeout(early, self.task.changed()).await;
+                Task::Serve(Serving { subscription, route: Some(route), replay }) => {
+                    if !self.remember().await || !self.replay(&route, replay).await {
                         continue;
                     }
-                    route.metrics.subscriptions.inc();
-                    let session = Session::new(&self.shared, &subscription, &route, &self.placed);
-                    let end = session.serve(&mut self.task, &mut self.position).await;
-                    route.metrics.subscriptions.dec();
-                    match end {
-                        End::Changed | End::Unreadable => {}
-                        End::Over => {
-                            info!(api = %route.api, subscription = %self.id, "A subscription is over.");
-                            self.rest().await;
-                        }
-                        End::Failed(cause) => {
-                            self.report(subscription, cause).await;
-                            if self.shared.leave(&self.id, &self.task) {
-                                return;
-                            }
+                    if let Some(early) = subscription.starting_at.and_then(until) {
+                        let until_ms = now_ms() + crate::clock::millis(early);
+                        self.watched.set_stage(Stage::Waiting { until_ms });
+                        let _changed = tokio::time::timeout(early, self.orders.changed()).await;
+                        continue;
+                    }
+                    if let Some(cause) = self.serve(&subscription, route).await {
+                        self.report(subscription, cause).await;
+                        if self.shared.leave(&self.id, &self.orders.task) {
+                            return;
                         }
                     }
                 }
-                Task::Serve(_, None) => self.rest().await,
+                Task::Serve(Serving { route: None, .. }) => {
+                    // What is held of the former broker goes with its API.
+                    (self.served, self.moving) = (None, None);
+                    self.watched.set_stage(Stage::NoRoute);
+                    self.orders.changed().await;
+                }
                 Task::End { forget } => {
                     if forget {
-                        self.position = None;
+                        (self.known, self.remembers) = (Whereabouts::default(), false);
                         self.shared.forget(&self.id).await;
                     }
-                    if self.shared.leave(&self.id, &self.task) {
+                    if self.shared.leave(&self.id, &self.orders.task) {
                         return;
                     }
                 }
@@ -81,14 +137,158 @@ impl Worker {
         }
     }
 
-    /// Waits for something else to do. The table lets go of the sender only when the worker has left.
-    async fn rest(&mut self) {
-        if self.task.changed().await.is_err() {
-            std::future::pending::<()>().await;
+    /// Serves the subscription until something changes; why it failed, if it did.
+    async fn serve(&mut self, subscription: &Arc<Subscription>, route: Arc<Route>) -> Option<Failure> {
+        let former = self.callback.replace(subscription.callback.clone());
+        if former.is_some_and(|former| former != subscription.callback) {
+            // Whoever changed it wants to see at once whether that helped.
+            self.retries.clear();
+        }
+        self.heed(&route);
+        self.orders.by = self.moving.as_ref().map(|moving| moving.by);
+        if let Some(moving) = &mut self.moving {
+            let prepared = tokio::select! {
+                biased;
+                () = self.orders.changed() => false,
+                () = moving.prepare(&self.shared, &self.id) => true,
+            };
+            if !prepared {
+                if moving.is_over() {
+                    self.move_on();
+                }
+                return None;
+            }
+        }
+        let (route, goal) = match &self.moving {
+            Some(moving) => (Arc::clone(&moving.from), moving.goal.clone()),
+            None => (route, None),
+        };
+        let metrics = &route.metrics;
+        metrics.subscriptions.inc();
+        let session = Session {
+            shared: &self.shared,
+            subscription,
+            route: &route,
+            retries: &self.retries,
+            watched: &self.watched,
+            placed: &self.placed,
+            goal: goal.as_ref(),
+        };
+        let end = session.serve(&mut self.orders, &mut self.known).await;
+        metrics.subscriptions.dec();
+        if matches!(end, End::Drained) || self.moving.as_ref().is_some_and(Moving::is_over) {
+            self.move_on();
+        }
+        match end {
+            End::Changed | End::Unreadable | End::Drained => None,
+            End::Over => {
+                info!(api = %route.api, subscription = %self.id, "A subscription is over.");
+                self.watched.set_stage(Stage::Over);
+                self.orders.by = None;
+                self.orders.changed().await;
+                None
+            }
+            End::Failed(cause) => Some(cause),
         }
     }
 
-    async fn report(&self, served: Arc<Subscription>, cause: Failure) {
+    /// Takes note of the route that is to be served, and of a move where its broker is another one.
+    fn heed(&mut self, route: &Arc<Route>) {
+        let (from, by) = match (self.moving.take(), self.served.take()) {
+            (Some(moving), _) if moving.to.broker == route.broker => {
+                self.moving = Some(Moving { to: Arc::clone(route), ..moving });
+                return;
+            }
+            (Some(moving), _) => (Some(moving.from), Some(moving.by)),
+            (None, served) => (served, None),
+        };
+        match from.filter(|from| from.broker != route.broker) {
+            Some(from) if from.qos != Qos::None && self.known.position.is_some() => {
+                let mut moving = Moving::new(&self.shared, from, Arc::clone(route));
+                moving.by = by.unwrap_or(moving.by);
+                self.moving = Some(moving);
+            }
+            _ => self.served = Some(Arc::clone(route)),
+        }
+    }
+
+    /// Leaves the old broker.
+    fn move_on(&mut self) {
+        if let Some(moving) = self.moving.take() {
+            moving.tell(&self.id, self.known.position.as_ref());
+            self.known = Whereabouts::default();
+            self.served = Some(moving.to);
+        }
+    }
+
+    /// Reads what was noted of the retries, once. False when there is something else to do.
+    async fn remember(&mut self) -> bool {
+        let mut backoff = Backoff::new();
+        while !self.remembers {
+            match self.retries.load().await {
+                Ok(()) => self.remembers = true,
+                Err(error) => {
+                    warn!(subscription = %self.id, %error, "What was noted of retries cannot be read; trying again.");
+                    tokio::select! {
+                        () = self.orders.changed() => return false,
+                        () = sleep(backoff.next()) => {}
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Does what is asked for, unless it is done. False when there is something else to do.
+    async fn replay(&mut self, route: &Arc<Route>, asked: Option<Asked>) -> bool {
+        let Some(asked) = asked.filter(Asked::waits) else { return true };
+        let mut backoff = Backoff::new();
+        while let Err(error) = self.go(route, &asked.going).await {
+            warn!(
+                api = %route.api, subscription = %self.id, %error,
+                "It cannot be stored from where messages are to be brought again; trying again."
+            );
+            tokio::select! {
+                () = self.orders.changed() => return false,
+                () = sleep(backoff.next()) => {}
+            }
+        }
+        info!(api = %route.api, subscription = %self.id, "Messages of a subscription are brought again.");
+        asked.tell();
+        true
+    }
+
+    async fn go(&mut self, route: &Arc<Route>, going: &Going) -> Result<(), Trouble> {
+        let to = match going {
+            Going::Letters(until) => {
+                self.shared.positions.save(&dead_letters::goal(&self.id), until.clone()).await?;
+                return Ok(());
+            }
+            Going::To(to) => to,
+        };
+        // A position is one of the new broker, and what is left at the old one is of no more interest.
+        self.move_on();
+        let opening = Opening {
+            shared: &self.shared,
+            route,
+            id: &self.id,
+            topics: &route.topics,
+            retries: &self.retries,
+            watched: &self.watched,
+        };
+        opening.look_up(&mut self.known).await?;
+        let mut position = self.known.position.clone().unwrap_or_default();
+        // Partitions that are not named stay where they are.
+        to.nexts().for_each(|(topic, partition, next)| position.set_next(topic, partition, next));
+        home::settle(&self.shared, &self.id, &route.broker, position.clone()).await?;
+        self.known.position = Some(position);
+        self.retries.clear();
+        Ok(())
+    }
+
+    async fn report(&mut self, served: Arc<Subscription>, cause: Failure) {
+        // Whoever resumes it has mended something, and wants to see at once whether it helped.
+        self.retries.clear();
         warn!(
             api = %served.api, subscription = %self.id, application = served.application_name,
             code = cause.code, reason = %cause.message,
@@ -98,11 +298,4 @@ impl Worker {
             warn!(subscription = %self.id, "Nobody is left to be told of the failure.");
         }
     }
-}
-
-/// How long it is until a moment in milliseconds since 1970; `None` when it has come.
-pub(crate) fn until(moment_ms: i64) -> Option<Duration> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let moment = Duration::from_millis(u64::try_from(moment_ms).unwrap_or(0));
-    moment.checked_sub(now).filter(|wait| !wait.is_zero())
 }

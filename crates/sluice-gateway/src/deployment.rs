@@ -4,13 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
-use sluice_api::{AutoOffsetReset, EventApi, PlanId, PlanSecurity, Problem, Receiver, ReceiverConfig};
-use sluice_broker::BrokerDriver;
+use sluice_api::{
+    AutoOffsetReset, EventApi, Guarantees, Limits, PlanId, PlanSecurity, Problem, Receiver, ReceiverConfig,
+    WebhookConfig,
+};
+use sluice_broker::{BrokerDriver, Spool, SpoolMetrics};
 use sluice_delivery::{DeadLetters, DeliveryMetrics, Route};
 use sluice_message::Topic;
 use sluice_policy::{Caller, Chains, ChosenBy, Environment, Response};
-use sluice_receiver::{ApiMetrics, Binding, Body, FailureLog, put_headers};
-use sluice_stream::{Begin, Hubs, Positions};
+use sluice_receiver::{
+    ApiMetrics, Binding, Body, FailureLog, KeysInUse, Refusal, Streams, Succession, put_headers,
+};
+use sluice_stream::{Begin, Hubs, Notes, Positions};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -22,6 +27,12 @@ pub(crate) struct Shared {
     pub(crate) hubs: Arc<Hubs>,
     /// How far readers have come that outlive a connection.
     pub(crate) positions: Arc<dyn Positions>,
+    /// What else is remembered.
+    pub(crate) notes: Arc<dyn Notes>,
+    /// The keys of publishes that are under way.
+    pub(crate) keys_in_use: Arc<KeysInUse>,
+    /// The streams that are open.
+    pub(crate) streams: Arc<Streams>,
     /// Bytes of request bodies that may be held at once.
     pub(crate) body_bytes: Arc<Semaphore>,
     /// How long a request body may take to arrive.
@@ -35,29 +46,45 @@ pub(crate) struct Shared {
 /// A definition with its policies compiled and its broker driver at hand.
 pub(crate) struct Deployment {
     /// What was deployed.
-    pub(crate) api: EventApi,
+    pub(crate) api: Arc<EventApi>,
     /// What its receivers are given.
     pub(crate) binding: Arc<Binding>,
     /// Which pages of other origins may use it.
     pub(crate) cors: Option<CorsRules>,
     /// What it offers subscribers that are called.
     pub(crate) route: Option<Arc<Route>>,
+    /// What keeps its messages on their way to the broker.
+    pub(crate) spool: Option<Arc<Spool>>,
 }
 
 impl Deployment {
-    /// Compiles a definition. Nothing is contacted; a broker that is away shows when it is used.
+    /// Compiles a definition. Nothing is contacted; a broker that is away shows when it is used. What has not
+    /// changed since `former` is taken from it, so that whoever uses it notices nothing.
     pub(crate) fn compile(
         api: EventApi,
         shared: &Shared,
-        metrics: ApiMetrics,
-        deliveries: DeliveryMetrics,
+        counters: Counters,
+        former: Option<&Self>,
     ) -> Result<Self, Vec<Problem>> {
+        let api = Arc::new(api);
         let problems = api.validate();
         let Some(broker) = api.brokers.first().filter(|_| problems.is_empty()) else { return Err(problems) };
-        let chains = Chains::compile(&api, &shared.environment)?;
+        let kept = former.filter(|former| has_same_policies(&former.api, &api));
+        let chains = match kept {
+            Some(former) => former.binding.chains.clone(),
+            None => Chains::compile(&api, &shared.environment)?,
+        };
         let driver = driver(&api, 0, shared)?;
+        let dead_letters = dead_letters(&api, shared)?;
+        // The last thing that can fail: what waits in a spool goes to the broker of whoever opens it.
+        let spool = spool(&api, &driver, shared, &counters, former)?;
+        let publisher =
+            spool.clone().map_or_else(|| Arc::clone(&driver), |spool| spool as Arc<dyn BrokerDriver>);
+        let drain = CancellationToken::new();
         let binding = Binding {
             api: api.id.clone(),
+            definition: Arc::clone(&api),
+            publisher,
             driver,
             publish_topics: topics(broker.configuration.publish_topics()),
             deliver_topics: topics(broker.configuration.deliver_topics()),
@@ -68,18 +95,25 @@ impl Deployment {
             },
             hubs: Arc::clone(&shared.hubs),
             positions: Arc::clone(&shared.positions),
+            notes: Arc::clone(&shared.notes),
+            keys_in_use: Arc::clone(&shared.keys_in_use),
+            streams: Arc::clone(&shared.streams),
             chains,
             max_body_bytes: api.limits.max_body_bytes,
             body_bytes: Arc::clone(&shared.body_bytes),
             body_timeout: shared.body_timeout,
-            drain: CancellationToken::new(),
-            metrics,
+            succession: Succession::new(&drain),
+            drain,
+            metrics: counters.api,
             failures: FailureLog::default(),
             in_flight: TaskTracker::new(),
         };
         let cors = api.cors.as_ref().map(CorsRules::new);
-        let route = route(&api, shared, &binding, deliveries)?;
-        Ok(Self { api, binding: Arc::new(binding), cors, route })
+        let route = match kept.filter(|former| has_same_deliveries(&former.api, &api)) {
+            Some(former) => former.route.clone(),
+            None => route(&api, shared, &binding, dead_letters, counters.deliveries),
+        };
+        Ok(Self { api, binding: Arc::new(binding), cors, route, spool })
     }
 
     /// The first plan that admits a request without credentials.
@@ -97,6 +131,16 @@ impl Deployment {
         self.api.receivers.iter().find(|receiver| receiver.configuration.kind() == kind)
     }
 
+    /// What a client is told of a receiver whose promise the API's broker cannot keep.
+    pub(crate) fn unkept_promise(&self, receiver: &Receiver) -> Option<Refusal> {
+        let broker = &self.api.brokers.first()?.configuration;
+        let is_kept = receiver.configuration.offered_qos(broker).contains(&receiver.qos);
+        (!is_kept).then(|| {
+            let text = "Incompatible Qos between entrypoint and endpoint";
+            Refusal::new(StatusCode::BAD_REQUEST, "qos.incompatible", text).with_key("INCOMPATIBLE_QOS")
+        })
+    }
+
     /// Lets policies change the head of an answer.
     pub(crate) fn respond(&self, mut caller: Caller, answer: &mut http::Response<Body>) {
         let headers = answer.headers().iter();
@@ -110,12 +154,56 @@ impl Deployment {
         put_headers(&shown.headers, answer.headers_mut());
     }
 
-    /// Tells streams to say goodbye, and waits until everything in flight is done.
-    pub(crate) async fn drain(&self) {
+    /// Lets streams go on under the deployment that comes in place of this one, as far as they can.
+    pub(crate) fn hand_over(&self, successor: &Self) {
+        self.binding.succession.set(Arc::clone(&successor.binding));
+    }
+
+    /// Tells streams to say goodbye.
+    pub(crate) fn stop(&self) {
         self.binding.drain.cancel();
+    }
+
+    /// Waits until everything in flight is done.
+    pub(crate) async fn done(&self) {
         self.binding.in_flight.close();
         self.binding.in_flight.wait().await;
     }
+}
+
+/// The counters of a deployment; they outlive it.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) api: ApiMetrics,
+    pub(crate) deliveries: DeliveryMetrics,
+    /// Of its spool; without it the definition is looked at only, and none is opened.
+    pub(crate) spool: Option<SpoolMetrics>,
+}
+
+/// Whether policies that are compiled of one definition are right for the other.
+fn has_same_policies(one: &EventApi, other: &EventApi) -> bool {
+    let policies = |api: &EventApi| EventApi {
+        description: String::new(),
+        paths: Vec::new(),
+        cors: None,
+        limits: Limits::default(),
+        guarantees: Guarantees::default(),
+        receivers: Vec::new(),
+        ..api.clone()
+    };
+    policies(one) == policies(other)
+}
+
+/// Whether subscribers that are called are offered the same by definitions with the same policies.
+fn has_same_deliveries(one: &EventApi, other: &EventApi) -> bool {
+    let calling = |api: &EventApi| {
+        api.receivers
+            .iter()
+            .filter(|receiver| receiver.configuration.calls_clients())
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    calling(one) == calling(other)
 }
 
 fn driver(api: &EventApi, index: usize, shared: &Shared) -> Result<Arc<dyn BrokerDriver>, Vec<Problem>> {
@@ -125,8 +213,45 @@ fn driver(api: &EventApi, index: usize, shared: &Shared) -> Result<Arc<dyn Broke
     })
 }
 
+/// The spool that an API wants; that of its former deployment, if nothing has changed about it.
+fn spool(
+    api: &EventApi,
+    driver: &Arc<dyn BrokerDriver>,
+    shared: &Shared,
+    counters: &Counters,
+    former: Option<&Deployment>,
+) -> Result<Option<Arc<Spool>>, Vec<Problem>> {
+    let (Some(settings), Some(metrics)) = (&api.guarantees.spool, &counters.spool) else { return Ok(None) };
+    let unchanged = former.filter(|former| {
+        Arc::ptr_eq(&former.binding.driver, driver) && former.api.guarantees.spool.as_ref() == Some(settings)
+    });
+    if let Some(kept) = unchanged.and_then(|former| former.spool.clone()) {
+        return Ok(Some(kept));
+    }
+    let opened = shared.drivers.spool(&api.id, settings, Arc::clone(driver), metrics.clone());
+    opened.map(Some).map_err(|error| vec![Problem::new("guarantees.spool", error.code(), error.message)])
+}
+
 fn topics(names: Option<Vec<&str>>) -> Vec<Topic> {
     names.unwrap_or_default().into_iter().map(Topic::from).collect()
+}
+
+/// The receiver that calls its clients, with its settings.
+fn calling(api: &EventApi) -> Option<(&Receiver, &WebhookConfig)> {
+    api.receivers.iter().find_map(|receiver| match &receiver.configuration {
+        ReceiverConfig::Webhook(webhook) => Some((receiver, webhook)),
+        _ => None,
+    })
+}
+
+/// Where messages go that subscribers do not take.
+fn dead_letters(api: &EventApi, shared: &Shared) -> Result<Option<DeadLetters>, Vec<Problem>> {
+    let named = calling(api).and_then(|(receiver, _)| receiver.dlq.as_ref());
+    let named = named.and_then(|dlq| api.dead_letter_broker(&dlq.endpoint));
+    let index = named.and_then(|named| api.brokers.iter().position(|broker| std::ptr::eq(broker, named)));
+    let Some(index) = index else { return Ok(None) };
+    let topics = topics(api.brokers[index].configuration.publish_topics());
+    Ok(Some(DeadLetters { driver: driver(api, index, shared)?, topics }))
 }
 
 /// What subscribers that are called are offered; nothing where no receiver calls.
@@ -134,39 +259,31 @@ fn route(
     api: &EventApi,
     shared: &Shared,
     binding: &Binding,
+    dead_letters: Option<DeadLetters>,
     metrics: DeliveryMetrics,
-) -> Result<Option<Arc<Route>>, Vec<Problem>> {
-    let mut calling = api.receivers.iter().filter_map(|receiver| match &receiver.configuration {
-        ReceiverConfig::Webhook(webhook) => Some((receiver, webhook)),
-        _ => None,
-    });
-    let Some((receiver, webhook)) = calling.next() else { return Ok(None) };
-    let named = receiver.dlq.as_ref().and_then(|dlq| api.dead_letter_broker(&dlq.endpoint));
-    let index = named.and_then(|named| api.brokers.iter().position(|broker| std::ptr::eq(broker, named)));
-    let dead_letters = index.map(|index| {
-        let topics = topics(api.brokers[index].configuration.publish_topics());
-        Ok::<_, Vec<Problem>>(DeadLetters { driver: driver(api, index, shared)?, topics })
-    });
-    Ok(Some(Arc::new(Route {
+) -> Option<Arc<Route>> {
+    let (receiver, webhook) = calling(api)?;
+    Some(Arc::new(Route {
         api: api.id.clone(),
         driver: Arc::clone(&binding.driver),
+        broker: api.brokers[0].configuration.fingerprint(),
         topics: binding.deliver_topics.clone(),
         chosen_by: binding.chosen_by.clone(),
         begin: binding.begin.clone(),
         qos: receiver.qos,
         chains: binding.chains.clone(),
         webhook: webhook.clone(),
-        dead_letters: dead_letters.transpose()?,
+        dead_letters,
         calls: Semaphore::new(shared.calls_of_one_api),
         metrics,
-    })))
+    }))
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use sluice_api::{BrokerConfig, from_value};
     use sluice_broker::{DriverError, ErrorKind};
-    use sluice_stream::{HubOptions, MemoryPositions, StreamMetrics};
+    use sluice_stream::{HubOptions, MemoryNotes, MemoryPositions, StreamMetrics};
 
     use super::*;
     use crate::DriverFactory;
@@ -205,15 +322,15 @@ pub(crate) mod tests {
             drivers: Drivers::new(Box::new(MockOnly)),
             hubs: Hubs::new(HubOptions::default(), Arc::new(StreamMetrics::default())),
             positions: Arc::new(MemoryPositions::default()),
+            notes: Arc::new(MemoryNotes::default()),
+            keys_in_use: Arc::default(),
+            streams: Arc::default(),
             body_bytes: Arc::new(Semaphore::new(1 << 20)),
             body_timeout: Duration::from_secs(30),
             environment: Arc::default(),
             calls_of_one_api: 1,
         };
-        Arc::new({
-            let (metrics, deliveries) = (ApiMetrics::default(), DeliveryMetrics::default());
-            Deployment::compile(api, &shared, metrics, deliveries).unwrap()
-        })
+        Arc::new(Deployment::compile(api, &shared, Counters::default(), None).unwrap())
     }
 
     #[tokio::test]

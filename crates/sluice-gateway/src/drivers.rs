@@ -2,14 +2,26 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use sluice_api::BrokerConfig;
-use sluice_broker::{BrokerDriver, DriverError};
+use sluice_api::{ApiId, BrokerConfig};
+use sluice_broker::{BrokerDriver, DriverError, ErrorKind, Spool, SpoolMetrics};
 
 /// Makes drivers. The one place that knows every kind of broker is the binary that wires them.
 pub trait DriverFactory: Send + Sync + 'static {
     /// Opens a driver for this broker. Must not wait for the broker: one that is away is found out when it
     /// is used.
     fn open(&self, config: &BrokerConfig) -> Result<Arc<dyn BrokerDriver>, DriverError>;
+
+    /// Opens the spool of an API before its driver. What waits in it goes to the driver of the last one opened.
+    /// Where this is not implemented there is no place for a spool.
+    fn spool(
+        &self,
+        _api: &ApiId,
+        _settings: &sluice_api::Spool,
+        _driver: Arc<dyn BrokerDriver>,
+        _metrics: SpoolMetrics,
+    ) -> Result<Arc<Spool>, DriverError> {
+        Err(DriverError::new(ErrorKind::Configuration, "This gateway has no place for a spool."))
+    }
 }
 
 /// The drivers of the deployed APIs.
@@ -37,6 +49,17 @@ impl Drivers {
         let driver = self.factory.open(config)?;
         open.push((connection, Arc::downgrade(&driver)));
         Ok(driver)
+    }
+
+    /// The spool of an API before its driver.
+    pub(crate) fn spool(
+        &self,
+        api: &ApiId,
+        settings: &sluice_api::Spool,
+        driver: Arc<dyn BrokerDriver>,
+        metrics: SpoolMetrics,
+    ) -> Result<Arc<Spool>, DriverError> {
+        self.factory.spool(api, settings, driver, metrics)
     }
 
     /// Every driver that is in use now.

@@ -21,7 +21,7 @@ const MAX_ID: usize = 128;
 const MAX_PARAMETERS: usize = 256;
 
 /// Describes a request whose path has `below` under the path of its API.
-pub(crate) fn describe<B>(request: &HttpRequest<B>, ends: Ends, below: &str) -> Request {
+pub(crate) fn describe<B>(request: &HttpRequest<B>, ends: &Ends, below: &str) -> Request {
     let (uri, headers) = (request.uri(), request.headers());
     let path = uri.path();
     let context_path = path.strip_suffix(below).unwrap_or(path);
@@ -37,7 +37,7 @@ pub(crate) fn describe<B>(request: &HttpRequest<B>, ends: Ends, below: &str) -> 
         host: target::host(request).unwrap_or_default().to_owned(),
         version: if request.version() == Version::HTTP_10 { "HTTP_1_0" } else { "HTTP_1_1" }.to_owned(),
         timestamp_ms: now_ms(),
-        remote_address: ends.client.ip().to_string(),
+        remote_address: ends.client.address.ip().to_string(),
         local_address: ends.local.ip().to_string(),
         headers: shown(headers),
         params: parameters(uri.query().unwrap_or_default()).take(MAX_PARAMETERS).collect(),
@@ -64,6 +64,8 @@ fn shown(headers: &HeaderMap) -> Headers {
 
 #[cfg(test)]
 mod tests {
+    use sluice_receiver::Client;
+
     use super::*;
 
     #[test]
@@ -74,8 +76,9 @@ mod tests {
             .header("X-Gravitee-Transaction-Id", "t")
             .body(())
             .unwrap();
-        let ends = Ends { client: ([10, 0, 0, 1], 5).into(), local: ([127, 0, 0, 1], 80).into() };
-        let described = describe(&request, ends, "/c");
+        let ends =
+            Ends { client: Client::new(([10, 0, 0, 1], 5).into()), local: ([127, 0, 0, 1], 80).into() };
+        let described = describe(&request, &ends, "/c");
         assert_eq!((&*described.context_path, &*described.path_info), ("/a/b", "/c"));
         assert_eq!((&*described.host, &*described.remote_address), ("h:80", "10.0.0.1"));
         assert_eq!((&*described.transaction_id, described.id.len()), ("t", 36));
@@ -86,7 +89,8 @@ mod tests {
     #[test]
     fn the_host_is_the_one_that_the_request_was_routed_by() {
         let request = HttpRequest::get("http://routed/a").header("host", "other").body(()).unwrap();
-        let ends = Ends { client: ([10, 0, 0, 1], 5).into(), local: ([127, 0, 0, 1], 80).into() };
-        assert_eq!(describe(&request, ends, "").host, "routed");
+        let ends =
+            Ends { client: Client::new(([10, 0, 0, 1], 5).into()), local: ([127, 0, 0, 1], 80).into() };
+        assert_eq!(describe(&request, &ends, "").host, "routed");
     }
 }

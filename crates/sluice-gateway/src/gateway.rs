@@ -8,10 +8,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sluice_api::{ApiId, EventApi, Problem};
-use sluice_delivery::{Deliveries, DeliveryMetrics, DeliveryOptions, Failed};
+use sluice_broker::{BrokerDriver, DriverError, Spool, SpoolMetrics, SpoolStatus};
+use sluice_delivery::{Deliveries, DeliveryOptions, Failed};
 use sluice_policy::Environment;
-use sluice_receiver::ApiMetrics;
-use sluice_stream::{HubOptions, Hubs, Positions, StreamMetrics, client_prefix};
+use sluice_receiver::Streams;
+use sluice_stream::{HubOptions, Hubs, Notes, Positions, StreamMetrics, client_prefix};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -20,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
-    deployment::{Deployment, Shared},
+    deployment::{Counters, Deployment, Shared},
     drivers::{DriverFactory, Drivers},
     metrics::Metrics,
     routes::Routes,
@@ -84,23 +85,32 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// A gateway without an API. `positions` is where it remembers how far its readers have come.
+    /// A gateway without an API. `positions` is where it remembers how far its readers have come, `notes` is for
+    /// what else has to outlive a restart.
     pub fn new(
         options: GatewayOptions,
         factory: Box<dyn DriverFactory>,
         positions: Arc<dyn Positions>,
+        notes: Arc<dyn Notes>,
     ) -> Self {
         let stream = Arc::new(StreamMetrics::default());
         let metrics = Metrics::new(&stream);
         let hubs = Hubs::new(options.hub, stream);
-        let (deliveries, failures) =
-            Deliveries::new(options.deliveries.clone(), Arc::clone(&hubs), Arc::clone(&positions));
+        let (deliveries, failures) = Deliveries::new(
+            options.deliveries.clone(),
+            Arc::clone(&hubs),
+            Arc::clone(&positions),
+            Arc::clone(&notes),
+        );
         Self(Arc::new(Inner {
             metrics,
             shared: Shared {
                 drivers: Drivers::new(factory),
                 hubs,
                 positions,
+                notes,
+                keys_in_use: Arc::default(),
+                streams: Arc::default(),
                 body_bytes: Arc::new(Semaphore::new(options.body_bytes.min(Semaphore::MAX_PERMITS))),
                 body_timeout: options.body_timeout,
                 environment: Arc::clone(&options.environment),
@@ -118,35 +128,48 @@ impl Gateway {
     /// Everything that keeps this definition from being deployed here: rules of the definition, its
     /// policies, its broker's settings. Nothing is deployed.
     pub fn check(&self, api: &EventApi) -> Vec<Problem> {
-        let compiled = Deployment::compile(
-            api.clone(),
-            &self.0.shared,
-            ApiMetrics::default(),
-            DeliveryMetrics::default(),
-        );
+        let compiled = Deployment::compile(api.clone(), &self.0.shared, Counters::default(), None);
         compiled.err().unwrap_or_default()
     }
 
     /// Deploys a definition, in place of the deployed one with the same id. Requests that come from now on
-    /// are served by it; streams of the former one are told to reconnect. Deploying what is deployed
-    /// already changes nothing. Does not wait for the broker.
+    /// are served by it; streams of the former one go on under it, or are told to reconnect where something has
+    /// changed that was settled when they came. Deploying what is deployed already changes nothing. Does not
+    /// wait for the broker.
     pub fn deploy(&self, api: EventApi) -> Result<(), Vec<Problem>> {
         let inner = &self.0;
         let mut deployments = inner.lock();
-        if deployments.get(&api.id).is_some_and(|deployed| deployed.api == api) {
+        let former = deployments.get(&api.id).cloned();
+        if former.as_ref().is_some_and(|former| *former.api == api) {
             return Ok(());
         }
-        let metrics = inner.metrics.of_api(&api.id);
-        let deliveries = inner.metrics.of_deliveries(&api.id);
-        let deployment = Deployment::compile(api, &inner.shared, metrics, deliveries)?;
-        let (id, name, route) =
-            (deployment.api.id.clone(), deployment.api.name.clone(), deployment.route.clone());
-        let former = deployments.insert(id.clone(), Arc::new(deployment));
+        let counters = Counters {
+            api: inner.metrics.of_api(&api.id),
+            deliveries: inner.metrics.of_deliveries(&api.id),
+            spool: Some(match &api.guarantees.spool {
+                Some(_) => inner.metrics.of_spool(&api.id),
+                None => SpoolMetrics::default(),
+            }),
+        };
+        let deployment = Arc::new(Deployment::compile(api, &inner.shared, counters, former.as_deref())?);
+        let api = Arc::clone(&deployment.api);
+        deployments.insert(api.id.clone(), Arc::clone(&deployment));
         inner.publish_routes(&deployments);
-        inner.deliveries.set_route(&id, route.as_ref());
+        let same_route = match (former.as_ref().map(|former| &former.route), &deployment.route) {
+            (Some(Some(former)), Some(route)) => Arc::ptr_eq(former, route),
+            (Some(None), None) => true,
+            _ => false,
+        };
+        if !same_route {
+            inner.deliveries.set_route(&api.id, deployment.route.as_ref());
+        }
         drop(deployments);
-        info!(api = %id, name, "An event API is deployed.");
+        info!(api = %api.id, name = api.name, "An event API is deployed.");
+        for problem in api.unkept_promises() {
+            warn!(api = %api.id, %problem, "A promise of an event API cannot be kept; its requests are refused.");
+        }
         if let Some(former) = former {
+            former.hand_over(&deployment);
             inner.start_drain(former);
         }
         Ok(())
@@ -161,6 +184,7 @@ impl Gateway {
         self.0.deliveries.set_route(id, None);
         drop(deployments);
         info!(api = %id, "An event API is no longer served.");
+        former.stop();
         self.0.start_drain(former);
     }
 
@@ -176,6 +200,13 @@ impl Gateway {
             );
         }
         let mut closing = JoinSet::new();
+        // What waits in a spool stays there; what is being forwarded needs its broker still.
+        let spools: Vec<_> =
+            self.0.lock().values().filter_map(|deployment| deployment.spool.clone()).collect();
+        for spool in spools {
+            closing.spawn(async move { spool.close().await });
+        }
+        while closing.join_next().await.is_some() {}
         for driver in self.0.shared.drivers.all() {
             closing.spawn(async move { driver.close().await });
         }
@@ -183,22 +214,52 @@ impl Gateway {
         if let Err(error) = self.0.shared.positions.flush().await {
             warn!(%error, "Not every position was stored; some messages will be delivered again.");
         }
+        if let Err(error) = self.0.shared.notes.flush().await {
+            warn!(%error, "Not every note was stored; some waits will begin anew.");
+        }
     }
 
     async fn drain_all(&self) {
         let deployments: Vec<_> = self.0.lock().values().cloned().collect();
         for deployment in deployments {
+            deployment.stop();
             self.0.start_drain(deployment);
         }
         self.0.draining.close();
         self.0.draining.wait().await;
     }
 
-    /// Forgets how far the clients of an API have come that is gone for good.
+    /// Forgets how far the clients of an API have come that is gone for good, and what they have published.
     pub async fn forget_clients(&self, id: &ApiId) {
         if let Err(error) = self.0.shared.positions.forget_prefix(&client_prefix(&id.0)).await {
             warn!(api = %id, %error, "The positions of the clients of a deleted API could not be forgotten.");
         }
+        if let Err(error) = self.0.shared.notes.forget_prefix(&sluice_receiver::notes_prefix(id)).await {
+            warn!(api = %id, %error, "What was published to a deleted API could not be forgotten.");
+        }
+    }
+
+    /// How the spool of an API stands; `None` where it has none, or is not served.
+    pub fn spool_status(&self, id: &ApiId) -> Option<SpoolStatus> {
+        Some(self.spool(id)?.status())
+    }
+
+    /// Lets the broker of an API have once more what was set aside in its spool, and returns how many messages
+    /// that are; `None` where there is no spool.
+    ///
+    /// # Errors
+    /// The spool cannot be written to.
+    pub async fn retry_spool(&self, id: &ApiId) -> Option<Result<u64, DriverError>> {
+        Some(self.spool(id)?.retry_set_aside().await)
+    }
+
+    fn spool(&self, id: &ApiId) -> Option<Arc<Spool>> {
+        self.0.lock().get(id)?.spool.clone()
+    }
+
+    /// Who is connected, and who was too slow.
+    pub fn streams(&self) -> &Arc<Streams> {
+        &self.0.shared.streams
     }
 
     /// All counters in the OpenMetrics text format.
@@ -247,23 +308,26 @@ impl Inner {
             let deployments = inner.lock();
             if !deployments.contains_key(&deployment.api.id) {
                 inner.metrics.forget(&deployment.api.id);
+                inner.shared.streams.forget(&deployment.api.id);
             }
         });
     }
 }
 
 async fn drain(deployment: &Deployment, timeout: Duration) {
-    if tokio::time::timeout(timeout, deployment.drain()).await.is_err() {
+    if tokio::time::timeout(timeout, deployment.done()).await.is_err() {
         warn!(
             api = %deployment.api.id, in_flight = deployment.binding.in_flight.len(),
             "Not everything was done within the drain timeout; what is left is cut off."
         );
+        // What did not move on in all that time.
+        deployment.stop();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sluice_stream::MemoryPositions;
+    use sluice_stream::{MemoryNotes, MemoryPositions};
 
     use super::*;
     use crate::deployment::tests::{MockOnly, definition};
@@ -271,7 +335,12 @@ mod tests {
     /// A gateway that never gives up on what is in flight.
     fn patient() -> Gateway {
         let options = GatewayOptions { drain_timeout: Duration::MAX, ..GatewayOptions::default() };
-        Gateway::new(options, Box::new(MockOnly), Arc::new(MemoryPositions::default()))
+        Gateway::new(
+            options,
+            Box::new(MockOnly),
+            Arc::new(MemoryPositions::default()),
+            Arc::new(MemoryNotes::default()),
+        )
     }
 
     fn deploy(gateway: &Gateway) -> Arc<Deployment> {

@@ -15,7 +15,7 @@ use std::{
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sluice_receiver::websocket::Upgrade;
+use sluice_receiver::{Client, websocket::Upgrade};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -151,8 +151,9 @@ async fn connection<A, F, B>(
     // A connection that is gone already has no end here; its requests will not be read either.
     let Ok(local) = stream.local_addr() else { return };
     let agreed = Mutex::new(None);
+    let other = Client::new(client);
     let service = service_fn(|request| {
-        let (answered, agreed) = (answer(request, Ends { client, local }), &agreed);
+        let (answered, agreed) = (answer(request, Ends { client: other.clone(), local }), &agreed);
         async move {
             let answered = answered.await;
             if let Some(upgrade) =
@@ -167,7 +168,10 @@ async fn connection<A, F, B>(
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(options.max_header_bytes.max(8192))
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, options.write_timeout)), service);
+        .serve_connection(
+            TokioIo::new(WriteTimeout::new(stream, options.write_timeout, &other.has_stalled)),
+            service,
+        );
     let ended = tokio::select! {
         ended = &mut serving => Some(ended),
         () = stop.cancelled() => None,

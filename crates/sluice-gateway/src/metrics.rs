@@ -8,6 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use sluice_api::ApiId;
+use sluice_broker::SpoolMetrics;
 use sluice_delivery::DeliveryMetrics;
 use sluice_receiver::ApiMetrics;
 use sluice_stream::StreamMetrics;
@@ -17,15 +18,26 @@ pub(crate) struct Metrics {
     registry: Mutex<Registry>,
     published: Family<ApiLabel, Counter>,
     publish_failed: Family<ApiLabel, Counter>,
+    replayed_publishes: Family<ApiLabel, Counter>,
+    unnoted_publishes: Family<ApiLabel, Counter>,
     delivered: Family<ApiLabel, Counter>,
     dropped_by_policy: Family<ApiLabel, Counter>,
     skipped: Family<ApiLabel, Counter>,
+    lost: Family<ApiLabel, Counter>,
+    overrun: Family<ApiLabel, Counter>,
     failed_calls: Family<ApiLabel, Counter>,
     dead_lettered: Family<ApiLabel, Counter>,
     given_up: Family<ApiLabel, Counter>,
     headers_left_out: Family<ApiLabel, Counter>,
     streams: Family<ApiLabel, Gauge>,
     subscriptions: Family<ApiLabel, Gauge>,
+    replayed: Family<ApiLabel, Counter>,
+    open_circuits: Family<ApiLabel, Gauge>,
+    forwarded: Family<ApiLabel, Counter>,
+    set_aside: Family<ApiLabel, Counter>,
+    spooled_messages: Family<ApiLabel, Gauge>,
+    spooled_bytes: Family<ApiLabel, Gauge>,
+    aside_messages: Family<ApiLabel, Gauge>,
     /// Requests that found no event API or no receiver in one, or were not admitted.
     pub(crate) unrouted: Counter,
 }
@@ -42,15 +54,26 @@ impl Metrics {
             registry: Mutex::default(),
             published: Family::default(),
             publish_failed: Family::default(),
+            replayed_publishes: Family::default(),
+            unnoted_publishes: Family::default(),
             delivered: Family::default(),
             dropped_by_policy: Family::default(),
             skipped: Family::default(),
+            lost: Family::default(),
+            overrun: Family::default(),
             failed_calls: Family::default(),
             dead_lettered: Family::default(),
             given_up: Family::default(),
             headers_left_out: Family::default(),
             streams: Family::default(),
             subscriptions: Family::default(),
+            replayed: Family::default(),
+            open_circuits: Family::default(),
+            forwarded: Family::default(),
+            set_aside: Family::default(),
+            spooled_messages: Family::default(),
+            spooled_bytes: Family::default(),
+            aside_messages: Family::default(),
             unrouted: Counter::default(),
         };
         let mut add = |name: &str, help: &str, family: &Family<ApiLabel, Counter>| {
@@ -58,13 +81,39 @@ impl Metrics {
         };
         add("published_messages", "Messages that the broker has acknowledged", &metrics.published);
         add("publish_failures", "Publish requests that were refused or failed", &metrics.publish_failed);
+        add(
+            "replayed_publishes",
+            "Publishes that were not repeated, by their key",
+            &metrics.replayed_publishes,
+        );
+        add(
+            "unnoted_publishes",
+            "Messages with a key whose publishing was not noted",
+            &metrics.unnoted_publishes,
+        );
         add("delivered_messages", "Messages written towards clients", &metrics.delivered);
         add("policy_dropped_messages", "Messages that a policy kept back", &metrics.dropped_by_policy);
         add("skipped_messages", "Messages that clients were too slow for", &metrics.skipped);
+        add("lost_messages", "Messages that the broker had dropped before clients got them", &metrics.lost);
+        add(
+            "slow_disconnects",
+            "Clients that were disconnected because they were too slow",
+            &metrics.overrun,
+        );
         add("failed_calls", "Calls to subscribers that did not succeed", &metrics.failed_calls);
         add("dead_letters", "Messages put with the dead letters", &metrics.dead_lettered);
         add("given_up_messages", "Messages that subscribers did not take in all tries", &metrics.given_up);
         add("left_out_headers", "Headers of messages that HTTP cannot carry", &metrics.headers_left_out);
+        add("replayed_messages", "Dead letters that were brought once more", &metrics.replayed);
+        add("spool_forwarded_messages", "Messages that brokers have taken from spools", &metrics.forwarded);
+        add("spool_refused_messages", "Messages of spools that brokers refuse for good", &metrics.set_aside);
+        let mut gauge = |name: &str, help: &str, family: &Family<ApiLabel, Gauge>| {
+            registry.register(name, help, family.clone());
+        };
+        gauge("open_circuits", "Subscriptions that are left alone for a while", &metrics.open_circuits);
+        gauge("spool_waiting_messages", "Messages that wait for their broker", &metrics.spooled_messages);
+        gauge("spool_waiting_bytes", "Bytes that wait for their broker", &metrics.spooled_bytes);
+        gauge("spool_set_aside_messages", "Messages set aside in spools now", &metrics.aside_messages);
         registry.register("open_streams", "Streams open now", metrics.streams.clone());
         registry.register(
             "served_subscriptions",
@@ -101,9 +150,13 @@ impl Metrics {
         ApiMetrics {
             published: self.published.get_or_create_owned(&label),
             publish_failed: self.publish_failed.get_or_create_owned(&label),
+            replayed: self.replayed_publishes.get_or_create_owned(&label),
+            unnoted: self.unnoted_publishes.get_or_create_owned(&label),
             delivered: self.delivered.get_or_create_owned(&label),
             dropped_by_policy: self.dropped_by_policy.get_or_create_owned(&label),
             skipped: self.skipped.get_or_create_owned(&label),
+            lost: self.lost.get_or_create_owned(&label),
+            overrun: self.overrun.get_or_create_owned(&label),
             streams: self.streams.get_or_create_owned(&label),
         }
     }
@@ -115,11 +168,26 @@ impl Metrics {
             delivered: self.delivered.get_or_create_owned(&label),
             dropped_by_policy: self.dropped_by_policy.get_or_create_owned(&label),
             skipped: self.skipped.get_or_create_owned(&label),
+            lost: self.lost.get_or_create_owned(&label),
+            replayed: self.replayed.get_or_create_owned(&label),
+            open_circuits: self.open_circuits.get_or_create_owned(&label),
             failed_calls: self.failed_calls.get_or_create_owned(&label),
             dead_lettered: self.dead_lettered.get_or_create_owned(&label),
             given_up: self.given_up.get_or_create_owned(&label),
             headers_left_out: self.headers_left_out.get_or_create_owned(&label),
             subscriptions: self.subscriptions.get_or_create_owned(&label),
+        }
+    }
+
+    /// The counters of one API's spool. An API without one shows none.
+    pub(crate) fn of_spool(&self, api: &ApiId) -> SpoolMetrics {
+        let label = ApiLabel { api: api.0.clone() };
+        SpoolMetrics {
+            waiting_messages: self.spooled_messages.get_or_create_owned(&label),
+            waiting_bytes: self.spooled_bytes.get_or_create_owned(&label),
+            set_aside_messages: self.aside_messages.get_or_create_owned(&label),
+            forwarded: self.forwarded.get_or_create_owned(&label),
+            set_aside: self.set_aside.get_or_create_owned(&label),
         }
     }
 
@@ -129,19 +197,35 @@ impl Metrics {
         let counters = [
             &self.published,
             &self.publish_failed,
+            &self.replayed_publishes,
+            &self.unnoted_publishes,
             &self.delivered,
             &self.dropped_by_policy,
             &self.skipped,
+            &self.lost,
+            &self.overrun,
             &self.failed_calls,
             &self.dead_lettered,
             &self.given_up,
             &self.headers_left_out,
+            &self.replayed,
+            &self.forwarded,
+            &self.set_aside,
         ];
         for family in counters {
             family.remove(&label);
         }
-        self.streams.remove(&label);
-        self.subscriptions.remove(&label);
+        let gauges = [
+            &self.streams,
+            &self.subscriptions,
+            &self.open_circuits,
+            &self.spooled_messages,
+            &self.spooled_bytes,
+            &self.aside_messages,
+        ];
+        for family in gauges {
+            family.remove(&label);
+        }
     }
 
     /// Everything, in the OpenMetrics text format.

@@ -7,15 +7,15 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use hyper::body::{Body as _, Incoming};
 use sluice_api::{Receiver, ReceiverConfig};
 use sluice_policy::Caller;
-use sluice_receiver::{Body, Refusal, accepts_json, http_get, http_post, sse, websocket};
+use sluice_receiver::{Body, Client, Refusal, accepts_json, http_get, http_post, sse, websocket};
 
 use crate::{Gateway, deployment::Deployment, exchange, target};
 
 /// The two ends of a connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Ends {
     /// Who connected.
-    pub client: SocketAddr,
+    pub client: Client,
     /// Where it was accepted.
     pub local: SocketAddr,
 }
@@ -77,7 +77,10 @@ impl Gateway {
             }
             return Err(self.no_receiver());
         };
-        let caller = self.admitted(deployment, receiver.configuration.kind(), below, &request, ends)?;
+        if let Some(refusal) = deployment.unkept_promise(receiver) {
+            return Err(refusal);
+        }
+        let caller = self.admitted(deployment, receiver.configuration.kind(), below, &request, &ends)?;
         let caller = self.met(deployment, caller).await?;
         // The receiver may keep its client for as long as the answer lasts.
         let answered = deployment.binding.chains.responds(&caller).then(|| caller.clone());
@@ -96,7 +99,7 @@ impl Gateway {
         receiver: &'static str,
         below: usize,
         request: &Request<Incoming>,
-        ends: Ends,
+        ends: &Ends,
     ) -> Result<Caller, Refusal> {
         let path = request.uri().path();
         let below = &path[path.len() - below..];
@@ -138,17 +141,17 @@ impl Gateway {
         match &receiver.configuration {
             ReceiverConfig::HttpPost(settings) => http_post::serve(binding, settings, caller, request).await,
             ReceiverConfig::Sse(settings) => {
-                sse::serve(binding, settings, Arc::clone(caller), ends.client.to_string()).await
+                let (request, caller) = (request.into_parts().0, Arc::clone(caller));
+                sse::serve(binding, settings, receiver.qos, caller, &request, &ends.client).await
             }
             ReceiverConfig::Websocket(settings) => {
                 let host = target::host(&request).map(str::to_owned);
-                let (request, client) = (request.into_parts().0, ends.client.to_string());
-                websocket::open(binding, settings, Arc::clone(caller), &request, host.as_deref(), client)
-                    .await
+                let (request, caller, host) = (request.into_parts().0, Arc::clone(caller), host.as_deref());
+                websocket::open(binding, settings, receiver.qos, caller, &request, host, &ends.client).await
             }
             ReceiverConfig::HttpGet(settings) => {
                 let (request, caller) = (request.into_parts().0, Arc::clone(caller));
-                http_get::serve(binding, settings, receiver.qos, caller, &request, ends.client).await
+                http_get::serve(binding, settings, receiver.qos, caller, &request, &ends.client).await
             }
             // Its clients are called.
             ReceiverConfig::Webhook(_) => Err(self.no_receiver()),

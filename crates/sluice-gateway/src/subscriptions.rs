@@ -2,7 +2,7 @@
 //! life is decided there; what is put here is delivered while its API is deployed.
 
 use sluice_api::{Callback, Problem, Subscription, SubscriptionId};
-use sluice_delivery::Failed;
+use sluice_delivery::{DeliveryState, Failed, Replay, ReplayError};
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -34,6 +34,19 @@ impl Gateway {
     /// Removing what is not served changes nothing but the position.
     pub fn remove_subscription(&self, id: &SubscriptionId, forget_position: bool) {
         self.deliveries().remove(id, forget_position);
+    }
+
+    /// How the deliveries of a subscription stand; `None` when it is not served.
+    pub fn delivery_state(&self, id: &SubscriptionId) -> Option<DeliveryState> {
+        self.deliveries().state(id)
+    }
+
+    /// Brings messages once more to a subscription that is served.
+    ///
+    /// # Errors
+    /// What speaks against it, with nothing done.
+    pub async fn replay(&self, id: &SubscriptionId, replay: Replay) -> Result<(), ReplayError> {
+        self.deliveries().replay(id, replay).await
     }
 
     /// Tells which subscriptions have failed and are served no more. For one listener; `None` for a second.

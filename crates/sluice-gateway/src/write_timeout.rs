@@ -6,6 +6,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,13 +24,15 @@ use tokio::{
 pub(crate) struct WriteTimeout {
     stream: TcpStream,
     timeout: Duration,
+    /// Set when a write has waited too long.
+    has_stalled: Arc<AtomicBool>,
     /// Runs while a write waits; made when the first one has to.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl WriteTimeout {
-    pub(crate) const fn new(stream: TcpStream, timeout: Duration) -> Self {
-        Self { stream, timeout, waiting: None }
+    pub(crate) fn new(stream: TcpStream, timeout: Duration, has_stalled: &Arc<AtomicBool>) -> Self {
+        Self { stream, timeout, has_stalled: Arc::clone(has_stalled), waiting: None }
     }
 
     /// Passes on what came of a write, unless it waits and has waited too long.
@@ -37,6 +43,7 @@ impl WriteTimeout {
         }
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(self.timeout)));
         ready!(waiting.as_mut().poll(cx));
+        self.has_stalled.store(true, Ordering::Relaxed);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
     }
 }

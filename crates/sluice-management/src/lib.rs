@@ -8,9 +8,15 @@ mod auth;
 mod contract;
 mod definition;
 mod gravitee;
+mod native;
+mod page;
+mod refusal;
 mod registry;
+mod replay;
+mod request;
 mod rest;
 mod schema;
+mod time;
 
 pub use auth::{Auth, DEFAULT_PASSWORD, Password, USER};
 pub use definition::read_definition;

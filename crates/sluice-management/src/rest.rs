@@ -12,19 +12,15 @@ use axum::{
     routing::get,
 };
 
-use crate::{
-    Auth, Registry,
-    auth::Admission,
-    contract::pages,
-    gravitee::{self, ErrorAnswer},
-};
+use crate::{Auth, Registry, auth::Admission, contract::pages, gravitee, native, refusal::Refusal};
 
 /// The largest body that is read; larger ones get 413.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Every management contract and the counters, for the administrator only.
 pub fn router(registry: Registry, auth: Auth) -> Router {
-    let contracts: Vec<_> = gravitee::contracts().into_iter().map(Arc::new).collect();
+    let contracts = gravitee::contracts().into_iter().chain([native::contract()]);
+    let contracts: Vec<_> = contracts.map(Arc::new).collect();
     let served = contracts.iter().map(|contract| contract.router());
     served
         .fold(pages(&contracts), Router::merge)
@@ -45,18 +41,18 @@ async fn guard(State(auth): State<Auth>, request: Request, next: Next) -> Respon
     if is_from_elsewhere(&request) {
         let message =
             "This request was made by a page of another origin, with the credentials of whoever looks at it.";
-        return ErrorAnswer::new(StatusCode::FORBIDDEN, "request.crossSite", message).into_response();
+        return Refusal::new(StatusCode::FORBIDDEN, "request.crossSite", message).into_response();
     }
     let authorization = authorization(request.headers()).map(str::to_owned);
     match auth.admit(authorization.as_deref()).await {
         Admission::Granted => next.run(request).await,
         Admission::Refused => {
             let message = "Name and password of the administrator are needed, by HTTP Basic.";
-            ErrorAnswer::new(StatusCode::UNAUTHORIZED, "auth.required", message).into_response()
+            Refusal::new(StatusCode::UNAUTHORIZED, "auth.required", message).into_response()
         }
         Admission::Busy => {
             let message = "Too many passwords are being checked; try again in a moment.";
-            let answer = ErrorAnswer::new(StatusCode::SERVICE_UNAVAILABLE, "auth.busy", message);
+            let answer = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "auth.busy", message);
             let mut response = answer.into_response();
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             response
@@ -82,18 +78,16 @@ fn authorization(headers: &HeaderMap) -> Option<&str> {
 /// Errors in the form of the contract whose address it is, also those that the framework answers by itself,
 /// unknown addresses and methods among them.
 async fn in_contract(request: Request, next: Next) -> Response {
-    let later = gravitee::is_later(request.uri().path());
+    let uri = request.uri().clone();
     let mut response = next.run(request).await;
     if response.status().as_u16() < 400 {
         return response;
     }
-    let told = response.extensions_mut().remove::<ErrorAnswer>();
-    let was_told = told.is_some();
-    let error = told.unwrap_or_else(|| by_status(response.status()));
-    if was_told && !later {
-        return response;
-    }
-    let mut answer = if later { error.in_later_contract() } else { error.into_response() };
+    let told = response.extensions_mut().remove::<Refusal>();
+    let refusal = told.unwrap_or_else(|| by_status(response.status()));
+    let is_native = native::is_at(uri.path());
+    let mut answer = if is_native { native::told(&refusal) } else { gravitee::told(uri.path(), &refusal) };
+    *answer.status_mut() = refusal.status;
     for name in [header::ALLOW, header::RETRY_AFTER, header::WWW_AUTHENTICATE] {
         if let Some(value) = response.headers_mut().remove(&name) {
             answer.headers_mut().insert(name, value);
@@ -102,7 +96,7 @@ async fn in_contract(request: Request, next: Next) -> Response {
     answer
 }
 
-fn by_status(status: StatusCode) -> ErrorAnswer {
+fn by_status(status: StatusCode) -> Refusal {
     let (code, message) = match status {
         StatusCode::NOT_FOUND => ("route.notFound", "There is nothing at this address."),
         StatusCode::METHOD_NOT_ALLOWED => {
@@ -111,5 +105,5 @@ fn by_status(status: StatusCode) -> ErrorAnswer {
         StatusCode::PAYLOAD_TOO_LARGE => ("body.tooLarge", "The body is larger than 1 MiB."),
         _ => ("request.invalid", "The request can not be read."),
     };
-    ErrorAnswer::new(status, code, message)
+    Refusal::new(status, code, message)
 }

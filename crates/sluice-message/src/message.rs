@@ -52,6 +52,7 @@ pub struct MessageBuilder {
     id: Option<Arc<str>>,
     place: Option<Place>,
     timestamp_ms: Option<i64>,
+    position: Option<Arc<str>>,
 }
 
 impl MessageBuilder {
@@ -165,6 +166,25 @@ impl Message {
         self.0.parts.place.as_ref()
     }
 
+    /// The position of a reader that has got this message and everything before it, as
+    /// [`Position::encode`](crate::Position::encode) writes it, if its reader wants to tell clients.
+    pub fn position(&self) -> Option<&Arc<str>> {
+        self.0.parts.position.as_ref()
+    }
+
+    /// The same message with the text of a [`position`](Self::position). Costs nothing where nobody else holds
+    /// the message.
+    #[must_use]
+    pub fn with_position(mut self, position: Arc<str>) -> Self {
+        match Arc::get_mut(&mut self.0) {
+            Some(own) => {
+                own.parts.position = Some(position);
+                self
+            }
+            None => MessageBuilder { position: Some(position), ..self.to_builder() }.build(),
+        }
+    }
+
     /// When it was made: milliseconds since 1970-01-01 UTC.
     pub fn timestamp_ms(&self) -> Option<i64> {
         self.0.parts.timestamp_ms
@@ -186,10 +206,15 @@ impl Message {
         known.into_iter().flatten().chain(added)
     }
 
-    /// What it takes in memory, about: payload, key and headers in bytes. What byte bounds count.
+    /// What it takes in memory, about: payload, key, headers and the text of its position, in bytes. What byte bounds count.
     pub fn size(&self) -> usize {
         let parts = &self.0.parts;
-        self.payload().len() + parts.key.as_ref().map_or(0, Bytes::len) + parts.headers.size() + OVERHEAD
+        let position = parts.position.as_ref().map_or(0, |text| text.len());
+        self.payload().len()
+            + parts.key.as_ref().map_or(0, Bytes::len)
+            + parts.headers.size()
+            + position
+            + OVERHEAD
     }
 
     /// The payload as JSON; `None` when it is not JSON or larger than [`MAX_JSON_BYTES`]. Parsed once for
@@ -249,6 +274,17 @@ mod tests {
         let changed = message.to_builder().key("k").build();
         assert_eq!(message.payload().as_ptr(), changed.payload().as_ptr());
         assert_eq!(changed.frame(FrameKind(1), || Bytes::from("new")), "new");
+    }
+
+    #[test]
+    fn a_position_stays_with_a_changed_message_and_is_told_of_no_other() {
+        let message = Message::builder().payload("x").build();
+        let placed = message.clone().with_position("p".into());
+        assert_eq!((message.position(), placed.position().map(|text| &**text)), (None, Some("p")));
+        let changed = placed.to_builder().payload("y").build();
+        assert_eq!(changed.position(), placed.position());
+        let placed_again = placed.with_position("q".into());
+        assert_eq!(placed_again.position().map(|text| &**text), Some("q"));
     }
 
     #[test]

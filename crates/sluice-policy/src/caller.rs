@@ -45,7 +45,6 @@ impl Caller {
     /// below the API's own (for a subscription, the channel that it asked for); slashes at its ends make no
     /// difference.
     pub fn new(chains: &Chains, receiver: &'static str, sub_path: &str) -> Self {
-        let sub_path = if chains.is_empty() { "" } else { sub_path };
         Self {
             receiver: receiver_kind(receiver),
             sub_path: sub_path.into(),
@@ -91,6 +90,22 @@ impl Caller {
         self.plan = self.chains.terms(plan).cloned();
         self.describe(attribute::PLAN, &plan.0);
         self
+    }
+
+    /// The same client after its API was deployed anew: what it asked for and what policies have noted about it
+    /// stays, and the policies that are to come are those of `chains`.
+    #[must_use]
+    pub fn moved_to(&self, chains: &Chains) -> Self {
+        let (plan, subscription) = (self.plan().cloned(), self.subscription.clone());
+        let mut moved = Self { plan: None, flows: OnceLock::new(), chains: chains.clone(), ..self.clone() };
+        // Noted anew: an API without policies notes nothing.
+        if let Some(subscription) = subscription {
+            moved = moved.with_subscription(subscription);
+        }
+        match plan {
+            Some(plan) => moved.with_plan(&plan),
+            None => moved,
+        }
     }
 
     /// The plan by which it was admitted; `None` also where no policy could ask.

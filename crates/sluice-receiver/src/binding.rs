@@ -3,22 +3,26 @@
 use std::{sync::Arc, time::Duration};
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
-use sluice_api::ApiId;
+use sluice_api::{ApiId, EventApi};
 use sluice_broker::BrokerDriver;
 use sluice_message::Topic;
 use sluice_policy::{Chains, ChosenBy};
-use sluice_stream::{Begin, Hubs, Positions};
+use sluice_stream::{Begin, Hubs, Notes, Positions};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::failures::FailureLog;
+use crate::{failures::FailureLog, idempotency::KeysInUse, streams::Streams, succession::Succession};
 
 /// An event API as its receivers see it: a broker, topics, policies, bounds.
 pub struct Binding {
     /// The API served, for logs.
     pub api: ApiId,
-    /// The broker behind it.
+    /// The definition served.
+    pub definition: Arc<EventApi>,
+    /// The broker that messages come from.
     pub driver: Arc<dyn BrokerDriver>,
+    /// What messages are published to: the same broker, or the spool before it.
+    pub publisher: Arc<dyn BrokerDriver>,
     /// The topics that each published message goes to.
     pub publish_topics: Vec<Topic>,
     /// The topics that messages are delivered from.
@@ -31,6 +35,12 @@ pub struct Binding {
     pub hubs: Arc<Hubs>,
     /// How far the clients have come that the gateway remembers from one request to the next.
     pub positions: Arc<dyn Positions>,
+    /// What else the gateway remembers from one request to the next.
+    pub notes: Arc<dyn Notes>,
+    /// The keys of publishes that are under way; shared by all APIs.
+    pub keys_in_use: Arc<KeysInUse>,
+    /// All streams of the gateway that are open.
+    pub streams: Arc<Streams>,
     /// The policies.
     pub chains: Chains,
     /// The largest request body, in bytes.
@@ -42,6 +52,8 @@ pub struct Binding {
     pub body_timeout: Duration,
     /// Set when the API stops serving: streams say goodbye and end.
     pub drain: CancellationToken,
+    /// What comes in place of this when the API is deployed anew: streams move there, or say goodbye.
+    pub succession: Succession,
     /// What is counted of this API.
     pub metrics: ApiMetrics,
     /// Tells the log of publishes that failed.
@@ -63,12 +75,20 @@ pub struct ApiMetrics {
     pub published: Counter,
     /// Publish requests that were refused or failed, whoever's fault it was.
     pub publish_failed: Counter,
+    /// Publish requests that were answered without publishing, because their key had been published with before.
+    pub replayed: Counter,
+    /// Messages with a key that were published, without that being noted: their repeats are published, too.
+    pub unnoted: Counter,
     /// Messages written towards clients, counted for each client.
     pub delivered: Counter,
     /// Messages that a policy kept back, in either direction.
     pub dropped_by_policy: Counter,
     /// Messages that clients were too slow for, counted for each client.
     pub skipped: Counter,
+    /// Messages that the broker had dropped before clients could get them, counted for each client.
+    pub lost: Counter,
+    /// Clients that were disconnected because they were too slow.
+    pub overrun: Counter,
     /// Streams open now.
     pub streams: Gauge,
 }

@@ -1,17 +1,22 @@
 //! The `http-post` receiver: one POST, one message, answered once the broker has it.
+//!
+//! What is posted with an `Idempotency-Key` goes on to its end without its client, so that a repeat that comes
+//! meanwhile finds it under way; see [`idempotency`](crate::idempotency).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sluice_api::HttpPostConfig;
+use sluice_broker::{DriverError, ErrorKind};
 use sluice_message::{Headers, Message};
 use sluice_policy::{Caller, Hook};
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     Binding, Body, Refusal,
+    idempotency::{self, Done},
     publishing::{self, Attempt},
 };
 
@@ -45,19 +50,31 @@ const CONNECTION: [&str; 9] = [
     "expect",
 ];
 
-/// Request headers about the way here and about the form in which the body came, and those by which a gateway
-/// signs what it calls subscribers with: a poster could only forge them.
-const WAY: [&str; 4] = ["content-encoding", "accept-encoding", "forwarded", "via"];
+/// Request headers about the way here, about the form in which the body came and about its repetition, and those
+/// by which a gateway signs what it calls subscribers with: a poster could only forge them.
+const WAY: [&str; 5] = ["content-encoding", "accept-encoding", "forwarded", "via", "idempotency-key"];
 const WAY_PREFIXES: [&str; 2] = ["x-forwarded-", "webhook-"];
+
+/// Bytes that a POST with a key takes beside its body, so that as few can be under way as there is room for.
+const KEYED: usize = 1024;
+
+/// What came with one POST.
+struct Post {
+    message: Message,
+    /// The method and the key under which it is published once.
+    key: Option<(Method, String)>,
+    /// Held until the broker has the message, so that bodies on their way are counted too.
+    _bytes: OwnedSemaphorePermit,
+}
 
 /// Serves one POST.
 ///
-/// 202 with an empty body means that the broker has acknowledged the message on every topic. After any
-/// error the message may have been written to some of them.
+/// 202 with an empty body means that the broker has acknowledged the message on every topic, now or when it came
+/// before. After any error the message may have been written to some of them.
 pub async fn serve<B>(
-    binding: &Binding,
+    binding: &Arc<Binding>,
     settings: &HttpPostConfig,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     request: Request<B>,
 ) -> Result<Response<Body>, Refusal>
 where
@@ -65,44 +82,86 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let attempt = Attempt::new(binding);
-    if let Err(refusal) = publish(binding, settings, caller, request).await {
-        binding.failures.tell(&binding.api, &refusal);
-        return Err(refusal);
-    }
-    attempt.succeeded();
+    let received = receive(binding, settings, request).await;
+    let post = received.inspect_err(|refusal| binding.failures.tell(&binding.api, refusal))?;
+    let outlives_client = post.key.is_some();
+    let publishing = publish(Arc::clone(binding), Arc::clone(caller), post, attempt);
+    let done = if outlives_client {
+        tokio::spawn(publishing).await.unwrap_or_else(|_| Err(interrupted()))?
+    } else {
+        publishing.await?
+    };
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::ACCEPTED;
+    if done == Done::Replayed {
+        response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
+    }
     Ok(response)
 }
 
-async fn publish<B>(
+/// Reads a request within its bounds.
+async fn receive<B>(
     binding: &Binding,
     settings: &HttpPostConfig,
-    caller: &Caller,
     request: Request<B>,
-) -> Result<(), Refusal>
+) -> Result<Post, Refusal>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (head, body) = request.into_parts();
-    // Held until the broker has the message, so that bodies on their way are counted too.
-    let _bytes = reserve(&body, binding)?;
+    let key = idempotency::key(&head.headers)?.map(|key| (head.method, key));
+    let bytes = reserve(&body, binding, if key.is_some() { KEYED } else { 0 })?;
     let payload = read_body(body, binding.max_body_bytes, binding.body_timeout).await?;
     let mut message = Message::builder().payload(payload);
     if settings.request_headers_to_message {
         message = message.headers(message_headers(&head.headers));
     }
-    let chain = binding.chains.select(Hook::Publish, caller);
-    Ok(publishing::publish(binding, &chain, caller, message.build()).await?)
+    Ok(Post { message: message.build(), key, _bytes: bytes })
 }
 
-/// Room for a body: as much as it announces, or as much as it may be.
-fn reserve<'a, B: http_body::Body>(body: &B, binding: &'a Binding) -> Result<SemaphorePermit<'a>, Refusal> {
+/// Publishes what was posted, and tells of a failure also where no client is left to be told.
+async fn publish(
+    binding: Arc<Binding>,
+    caller: Arc<Caller>,
+    post: Post,
+    attempt: Attempt,
+) -> Result<Done, Refusal> {
+    let _in_flight = binding.in_flight.token();
+    let chain = binding.chains.select(Hook::Publish, &caller);
+    let publishing = async {
+        let published = publishing::publish(&binding, &chain, &caller, post.message.clone()).await;
+        published.map_err(Refusal::from)
+    };
+    let done = match &post.key {
+        Some((method, key)) => {
+            let name = idempotency::note_name(&binding, &caller, method, key);
+            idempotency::once(&binding, &name, &post.message, publishing).await
+        }
+        None => publishing.await.map(|()| Done::Published),
+    };
+    match &done {
+        Ok(_) => attempt.succeeded(),
+        Err(refusal) => binding.failures.tell(&binding.api, refusal),
+    }
+    done
+}
+
+/// What a client is told whose publish ended in the middle, as when the gateway stops.
+fn interrupted() -> Refusal {
+    DriverError::new(ErrorKind::Unreachable, "The publish was interrupted.").into()
+}
+
+/// Room for a body and what goes with it: as much as the body announces, or as much as it may be.
+fn reserve<B: http_body::Body>(
+    body: &B,
+    binding: &Binding,
+    more: usize,
+) -> Result<OwnedSemaphorePermit, Refusal> {
     let limit = binding.max_body_bytes;
     let bytes = body.size_hint().exact().map_or(limit, |bytes| usize::try_from(bytes).unwrap_or(limit));
-    let permits = u32::try_from(bytes.min(limit)).unwrap_or(u32::MAX);
-    binding.body_bytes.try_acquire_many(permits).map_err(|_| {
+    let permits = u32::try_from(bytes.min(limit) + more).unwrap_or(u32::MAX);
+    Arc::clone(&binding.body_bytes).try_acquire_many_owned(permits).map_err(|_| {
         let text = "The gateway holds as many request bodies as it may; try again in a moment.";
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "request.overloaded", text)
     })
@@ -176,7 +235,7 @@ mod tests {
         {
             request.insert(header::HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
-        for name in ["via", "webhook-id", "webhook-timestamp", "webhook-signature"] {
+        for name in ["via", "idempotency-key", "webhook-id", "webhook-timestamp", "webhook-signature"] {
             request.insert(header::HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
         request.insert(header::CONNECTION, HeaderValue::from_static("close, X-Hop"));

@@ -7,14 +7,20 @@
 
 mod binding;
 mod body;
+mod client;
 mod failures;
+mod hex;
 pub mod http_get;
 pub mod http_post;
+mod idempotency;
 mod open_stream;
 mod publishing;
 mod query;
 mod refusal;
+mod resume;
 pub mod sse;
+mod streams;
+mod succession;
 #[cfg(test)]
 mod testing;
 pub mod websocket;
@@ -22,5 +28,9 @@ pub mod websocket;
 pub use binding::{ApiMetrics, Binding};
 pub use body::Body;
 pub use failures::FailureLog;
+pub use idempotency::{KeysInUse, notes_prefix};
+pub use open_stream::Client;
 pub use query::parameters;
 pub use refusal::{Refusal, accepts_json, put_headers};
+pub use streams::{SlowClient, SlowClientEnd, Stream, StreamSummary, Streams};
+pub use succession::Succession;

@@ -36,7 +36,7 @@ pub(crate) async fn publish(
         .publish(&binding.publish_topics, caller.attributes(), &message)
         .map_err(Failure::Misled)?;
     for topic in topics.iter() {
-        binding.driver.publish(topic, message.clone()).await.map_err(Failure::Broker)?;
+        binding.publisher.publish(topic, message.clone()).await.map_err(Failure::Broker)?;
     }
     binding.metrics.published.inc();
     Ok(())

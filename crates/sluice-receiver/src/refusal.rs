@@ -8,7 +8,7 @@ use sluice_policy::{NoTopic, Rejection, Rendered};
 use crate::Body;
 
 /// How long a client should wait before it tries again, in seconds, when the broker is at fault.
-const RETRY_AFTER: &str = "5";
+const RETRY_AFTER: u8 = 5;
 
 /// An error answer. The code is the one that logs and docs/errors.md use.
 #[derive(Debug, Clone)]
@@ -19,6 +19,10 @@ pub struct Refusal {
     pub code: &'static str,
     /// One or two sentences: what happened and what to do.
     pub message: String,
+    /// The name of the error in another contract.
+    key: Option<&'static str>,
+    /// Seconds after which the client may try again.
+    retry_after: Option<u8>,
     /// What is for the log alone: addresses and the broker's own words.
     detail: Option<String>,
     /// What a policy or the API adds to the answer, or says in place of it.
@@ -35,7 +39,21 @@ struct Told {
 impl Refusal {
     /// A refusal with these parts.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), detail: None, told: None }
+        Self { status, code, message: message.into(), key: None, retry_after: None, detail: None, told: None }
+    }
+
+    /// The same with the name that another contract has for this error, shown beside the code.
+    #[must_use]
+    pub const fn with_key(mut self, key: &'static str) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The same with the time after which the client may try again, in seconds. Every 503 has one.
+    #[must_use]
+    pub const fn with_retry_after(mut self, seconds: u8) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// Whether a policy of the API says so, rather than the gateway or the broker.
@@ -49,35 +67,39 @@ impl Refusal {
     }
 
     /// The answer, as JSON or as plain text; see [`accepts_json`].
-    pub fn into_response(self, json: bool) -> Response<Body> {
-        let Told { headers, response } = *self.told.unwrap_or_default();
+    pub fn into_response(mut self, json: bool) -> Response<Body> {
+        let Told { headers, response } = *self.told.take().unwrap_or_default();
         let mut answer = match response {
             Some(rendered) => rendered_answer(*rendered),
-            None => Self::plain_answer(self.status, self.code, self.message, json),
+            None => self.plain_answer(json),
         };
         put_headers(&headers, answer.headers_mut());
         answer
     }
 
-    fn plain_answer(status: StatusCode, code: &str, message: String, json: bool) -> Response<Body> {
+    fn plain_answer(self, json: bool) -> Response<Body> {
         let (content_type, body) = if json {
-            let body = serde_json::json!({
-                "message": message,
-                "http_status_code": status.as_u16(),
-                "code": code,
+            let mut body = serde_json::json!({
+                "message": self.message,
+                "http_status_code": self.status.as_u16(),
+                "code": self.code,
             });
+            if let Some(key) = self.key {
+                body["key"] = key.into();
+            }
             ("application/json", body.to_string())
         } else {
-            ("text/plain; charset=utf-8", message)
+            ("text/plain; charset=utf-8", self.message)
         };
         let mut response = Response::new(Body::Full(body.into()));
-        *response.status_mut() = status;
+        *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        let is_away = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        if let Some(seconds) = self.retry_after.or_else(|| is_away.then_some(RETRY_AFTER)) {
+            headers.insert(header::RETRY_AFTER, u16::from(seconds).into());
         }
-        if status == StatusCode::UPGRADE_REQUIRED {
+        if self.status == StatusCode::UPGRADE_REQUIRED {
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -111,6 +133,7 @@ const fn told(kind: ErrorKind) -> &'static str {
         ErrorKind::Refused => "The broker behind this API refuses the gateway. Its operator has to act.",
         ErrorKind::NoTopic => "The topic behind this API does not exist. Its operator has to act.",
         ErrorKind::TooLarge => "The message is larger than the broker behind this API takes.",
+        ErrorKind::Invalid => "The message breaks a rule of the topic behind this API.",
         ErrorKind::Overloaded => {
             "More messages are under way than may be; this one was not taken. Try again."
         }

@@ -1,10 +1,13 @@
-//! What survives a restart: event APIs with their plans, applications, and their subscriptions.
+//! What survives a restart: event APIs with their plans, applications, and their subscriptions; how far readers
+//! have come, and what is noted of publishes and deliveries.
 //!
 //! [`Store`] keeps whole records and hands them back as they were; what they mean, and who may change them
 //! when, is judged elsewhere. No message passes through here. Today it is SQLite in the data directory; its
 //! interface speaks of records only, so that another database can stand behind it.
 
 mod error;
+mod ledger;
+mod notes;
 mod positions;
 mod record;
 mod sqlite;
@@ -13,6 +16,7 @@ mod subscriptions;
 mod vault;
 
 pub use error::StoreError;
+pub use notes::StoredNotes;
 pub use positions::StoredPositions;
 pub use record::{ApiRecord, ApplicationRecord, Catalogue, PlanRecord, Timestamp};
 pub use sluice_api::ApplicationId;

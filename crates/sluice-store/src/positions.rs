@@ -1,50 +1,23 @@
-//! Stored positions on SQLite, through the one connection of the [`Store`].
-//!
-//! One task writes. It takes everything that waits into one transaction, so that a thousand readers which
-//! store before each delivery share their syncs to the disk. What waits or is being written is looked at
-//! first when a position is loaded.
+//! Stored positions: how far the readers have come, as entries of the ledger.
 
-mod queue;
-mod sql;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use sluice_message::Position;
-use sluice_stream::{Positions, PositionsError, check_storable};
+use serde_json::json;
+use sluice_message::{Position, PositionError};
+use sluice_stream::{MAX_CLIENTS, Positions, PositionsError, check_storable, clients_of};
 use sqlx::SqliteConnection;
-use tokio::{
-    sync::{Notify, oneshot},
-    time::{sleep, sleep_until},
-};
-use tracing::{error, warn};
 
-use crate::Store;
-use queue::{Due, Queue};
+use crate::ledger::{Batch, Changes, Entry, Ledger, LedgerError, Row, Surplus, in_statements};
 
-/// How long what may wait waits at the most.
-const DELAY: Duration = Duration::from_millis(200);
+/// About what a partition takes in memory; the names of topics are shared.
+const PARTITION_BYTES: usize = 48;
 
-/// The wait after a write that failed.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// The most readers whose positions may wait to be written.
-const MAX_WAITING: usize = 100_000;
-
-/// Positions in the database of a [`Store`].
-pub struct StoredPositions(Arc<Shared>);
-
-struct Shared {
-    connection: Arc<tokio::sync::Mutex<SqliteConnection>>,
-    queue: Mutex<Queue>,
-    /// Wakes the writer.
-    wake: Notify,
-}
+/// Positions in the database of a [`Store`](crate::Store).
+pub struct StoredPositions(Arc<Ledger>);
 
 impl std::fmt::Debug for StoredPositions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -52,157 +25,116 @@ impl std::fmt::Debug for StoredPositions {
     }
 }
 
-impl Store {
-    /// The positions in this database, to be asked for once and within the runtime that will write them.
-    /// When they are dropped, what waits is written still; [`Positions::flush`] says when it is.
-    pub fn positions(&self) -> StoredPositions {
-        let (connection, queue) = (Arc::clone(&self.connection), Mutex::default());
-        let shared = Arc::new(Shared { connection, queue, wake: Notify::new() });
-        tokio::spawn(write_all(Arc::clone(&shared)));
-        StoredPositions(shared)
-    }
-}
-
-impl Drop for StoredPositions {
-    fn drop(&mut self) {
-        self.0.lock().is_closing = true;
-        self.0.wake.notify_one();
-    }
-}
-
 impl StoredPositions {
-    /// Adds to what waits, and waits until it is written.
-    async fn write(
-        &self,
-        change: impl FnOnce(&mut Queue) -> Result<(), PositionsError>,
-    ) -> Result<(), PositionsError> {
-        let written = {
-            let mut queue = self.0.lock();
-            change(&mut queue)?;
-            let (caller, written) = oneshot::channel();
-            queue.add_caller(caller);
-            written
-        };
-        self.0.wake.notify_one();
-        written.await.unwrap_or(Err(PositionsError::Closed))
+    pub(crate) const fn new(ledger: Arc<Ledger>) -> Self {
+        Self(ledger)
     }
 }
 
 impl Positions for StoredPositions {
     fn load<'a>(&'a self, reader: &'a str) -> BoxFuture<'a, Result<Option<Position>, PositionsError>> {
-        async move {
-            if let Some(known) = self.0.lock().known(reader) {
-                return Ok(known);
-            }
-            let mut connection = self.0.connection.lock().await;
-            let text = sql::load(&mut connection, reader).await;
-            let text = text.map_err(|error| failed("read a position", &error))?;
-            text.map(|text| text.parse()).transpose().map_err(|error| {
-                PositionsError::Store(format!("The stored position of {reader} cannot be read. {error}"))
-            })
-        }
-        .boxed()
+        async move { Ok(self.0.read(reader).await?) }.boxed()
     }
 
     fn save<'a>(&'a self, reader: &'a str, position: Position) -> BoxFuture<'a, Result<(), PositionsError>> {
         async move {
             check_storable(reader, &position)?;
-            self.write(|queue| queue.set(reader, Some(position), false)).await
+            Ok(self.0.write(reader, Some(position)).await?)
         }
         .boxed()
     }
 
     fn save_soon(&self, reader: &str, position: Position) -> Result<(), PositionsError> {
         check_storable(reader, &position)?;
-        let mut queue = self.0.lock();
-        let is_idle = queue.due() == Due::Sometime;
-        queue.set(reader, Some(position), true)?;
-        if is_idle {
-            self.0.wake.notify_one();
-        }
-        Ok(())
+        Ok(self.0.write_soon(reader, Some(position))?)
     }
 
     fn forget<'a>(&'a self, reader: &'a str) -> BoxFuture<'a, Result<(), PositionsError>> {
-        self.write(|queue| queue.set(reader, None, false)).boxed()
+        async move { Ok(self.0.write::<Position>(reader, None).await?) }.boxed()
     }
 
     fn forget_prefix<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<(), PositionsError>> {
-        let change = |queue: &mut Queue| {
-            queue.forget_prefix(prefix);
-            Ok(())
-        };
-        self.write(change).boxed()
+        async move { Ok(self.0.forget_prefix::<Position>(prefix).await?) }.boxed()
     }
 
     fn flush(&self) -> BoxFuture<'_, Result<(), PositionsError>> {
-        async move {
-            let is_clean = self.0.lock().is_clean();
-            if is_clean { Ok(()) } else { self.write(|_| Ok(())).await }
-        }
-        .boxed()
+        async move { Ok(self.0.flush().await?) }.boxed()
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+impl Entry for Position {
+    const READ: &'static str = "SELECT json_group_array(json_array(reader, position, NULL)) FROM positions
+         WHERE reader IN (SELECT value FROM json_each(?))";
+
+    fn changes(batch: &Batch) -> &Changes<Self> {
+        &batch.positions
     }
 
-    /// Waits until something is to be written; `false` when nothing will be, ever.
-    async fn is_due(&self) -> bool {
-        loop {
-            let due = self.lock().due();
-            match due {
-                Due::Now => return true,
-                Due::Never => return false,
-                Due::Sometime => self.wake.notified().await,
-                Due::Later(since) => tokio::select! {
-                    () = self.wake.notified() => {}
-                    () = sleep_until(since + DELAY) => return true,
-                },
-            }
+    fn changes_mut(batch: &mut Batch) -> &mut Changes<Self> {
+        &mut batch.positions
+    }
+
+    fn bytes(&self) -> usize {
+        self.len() * PARTITION_BYTES
+    }
+
+    fn from_row(row: Row) -> Result<Self, String> {
+        row.text.parse().map_err(|error: PositionError| error.to_string())
+    }
+}
+
+impl From<LedgerError> for PositionsError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Overloaded(count) => Self::Overloaded(count),
+            LedgerError::Store(reason) => Self::Store(reason),
+            LedgerError::Closed => Self::Closed,
         }
     }
 }
 
-/// The life of the writer.
-async fn write_all(shared: Arc<Shared>) {
-    while shared.is_due().await {
-        let (batch, callers) = shared.lock().take();
-        let written = {
-            let mut connection = shared.connection.lock().await;
-            sql::write(&mut connection, &batch).await
+/// Writes the changes within a transaction.
+pub(crate) async fn write(
+    connection: &mut SqliteConnection,
+    changes: &Changes<Position>,
+    surplus: &mut Surplus,
+) -> Result<(), sqlx::Error> {
+    for prefix in &changes.prefixes {
+        let query =
+            sqlx::query("DELETE FROM positions WHERE reader >= ?1 AND reader < ?1 || CAST(x'ff' AS TEXT)");
+        query.bind(prefix).execute(&mut *connection).await?;
+    }
+    let (mut kept, mut forgotten, mut clients) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for (reader, change) in &changes.by_name {
+        let Some(position) = &change.entry else {
+            forgotten.push(json!(reader));
+            continue;
         };
-        let outcome = written.map_err(|error| failed("keep positions", &error));
-        let is_closing = {
-            let mut queue = shared.lock();
-            // At the end there is one try: a disk that fails must not keep the process from ending.
-            let is_closing = queue.is_closing;
-            queue.settle(outcome.is_err() && !is_closing);
-            is_closing
-        };
-        let readers = batch.readers.len();
-        match &outcome {
-            Ok(()) => {}
-            Err(error) if is_closing => {
-                error!(%error, readers, "Positions are lost: they could not be written at the end.");
-            }
-            Err(error) => {
-                warn!(%error, readers, "Positions could not be written; what nobody waits for is tried again.");
-            }
-        }
-        let has_failed = outcome.is_err();
-        for caller in callers {
-            // One that no longer waits wants no answer.
-            let _ = caller.send(outcome.clone());
-        }
-        if has_failed {
-            sleep(RETRY).await;
+        kept.push(json!([reader, clients_of(reader), position.to_string()]));
+        clients.extend(clients_of(reader));
+    }
+    for rows in in_statements(forgotten) {
+        let query = sqlx::query("DELETE FROM positions WHERE reader IN (SELECT value FROM json_each(?))");
+        query.bind(rows).execute(&mut *connection).await?;
+    }
+    for rows in in_statements(kept) {
+        // Replacing gives the row the next number, which is the order of writing.
+        let query = sqlx::query(
+            "INSERT OR REPLACE INTO positions (reader, clients, position)
+             SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)",
+        );
+        query.bind(rows).execute(&mut *connection).await?;
+    }
+    for clients in clients {
+        let query = sqlx::query(
+            "DELETE FROM positions WHERE written IN (
+                 SELECT written FROM positions WHERE clients = ? ORDER BY written DESC LIMIT -1 OFFSET ?)",
+        );
+        let most = i64::try_from(MAX_CLIENTS).unwrap_or(i64::MAX);
+        let gone = query.bind(clients).bind(most).execute(&mut *connection).await?.rows_affected();
+        if gone > 0 {
+            surplus.insert(clients.to_owned(), gone);
         }
     }
-}
-
-fn failed(doing: &'static str, error: &sqlx::Error) -> PositionsError {
-    PositionsError::Store(format!("The database could not {doing}: {error}."))
+    Ok(())
 }

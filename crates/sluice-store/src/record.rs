@@ -1,6 +1,6 @@
 //! The records that are kept.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,13 @@ impl Timestamp {
     #[must_use]
     pub fn now_after(earlier: Self) -> Self {
         Self::now().max(Self(earlier.0.saturating_add(1)))
+    }
+
+    /// So much later.
+    #[must_use]
+    pub(crate) fn after(self, time: Duration) -> Self {
+        let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
     }
 }
 

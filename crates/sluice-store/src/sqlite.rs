@@ -33,10 +33,14 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_positions.sql"),
     include_str!("../migrations/0003_subscriptions.sql"),
     include_str!("../migrations/0004_plan_secrets.sql"),
+    include_str!("../migrations/0005_notes.sql"),
 ];
 
 /// Long enough for a predecessor on its way out, short enough to tell a second process at once.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The rows that are read before somebody takes them.
+const ROWS_AHEAD: usize = 1000;
 
 /// The two definitions of an API, as the table of secrets names them.
 const DRAFT: &str = "draft";
@@ -51,7 +55,7 @@ fn of_plan(plan: &PlanId) -> String {
 pub struct Store {
     path: PathBuf,
     pub(crate) connection: Arc<Mutex<SqliteConnection>>,
-    pub(crate) vault: Vault,
+    pub(crate) vault: Arc<Vault>,
 }
 
 impl Store {
@@ -67,7 +71,7 @@ impl Store {
         let sealed = sqlx::query_scalar(query).fetch_one(&mut connection).await;
         let sealed: i64 = sealed.map_err(|source| at(&path, "count the secrets", source))?;
         // Last, so that of two processes only the one with the database makes a key.
-        let vault = Vault::open(&data_dir.join("secret.key"), sealed)?;
+        let vault = Arc::new(Vault::open(&data_dir.join("secret.key"), sealed)?);
         Ok(Self { path, connection: Arc::new(Mutex::new(connection)), vault })
     }
 
@@ -312,7 +316,9 @@ async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
-        .statement_cache_capacity(16)
+        .statement_cache_capacity(32)
+        // Rows come from a thread of their own; it is to be woken seldom when there are many.
+        .row_buffer_size(ROWS_AHEAD)
         .connect()
         .await
 }
@@ -362,6 +368,10 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String, String> {
 }
 
 pub(crate) fn from_json<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, String> {
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok(value);
+    }
+    // Once more, slowly, to say where the fault is.
     let value: Value = serde_json::from_str(text).map_err(|error| format!("{what}: {error}."))?;
     sluice_api::from_value(value).map_err(|problem| problem.within(what).to_string())
 }

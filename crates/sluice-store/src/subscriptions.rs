@@ -1,12 +1,23 @@
 //! Keeping subscriptions. The secrets of a callback are kept apart from the record, encrypted.
 
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::{Stream, TryStreamExt, future::try_join_all};
 use sluice_api::{Secret, SubscriptionId};
 use sqlx::Connection;
+use tokio::task::spawn_blocking;
 
 use crate::{
     Store, StoreError, SubscriptionRecord,
-    sqlite::{from_json, grouped, json},
+    sqlite::{from_json, json},
+    vault::Vault,
 };
+
+/// The records that are read from their rows at a time.
+const CHUNK: usize = 1000;
+
+/// A subscription, or why it cannot be read.
+type ReadSubscription = (SubscriptionId, Result<SubscriptionRecord, StoreError>);
 
 /// id, api, record
 type SubscriptionRow = (String, String, String);
@@ -15,21 +26,10 @@ type SecretRow = (String, String, Vec<u8>);
 
 impl Store {
     /// Every subscription. A record that cannot be read is an error of its own and hides no other.
-    pub async fn subscriptions(
-        &self,
-    ) -> Result<Vec<(SubscriptionId, Result<SubscriptionRecord, StoreError>)>, StoreError> {
-        let (rows, secrets) = self
-            .read_subscriptions()
-            .await
-            .map_err(|source| self.failed("read the subscriptions", source))?;
-        let mut secrets = grouped(secrets, |secret| secret.0.clone());
-        let records = rows.into_iter().map(|(id, _, record)| {
-            let secrets = secrets.remove(&id).unwrap_or_default();
-            let record = self.subscription_record(&id, &record, &secrets);
-            let record = record.map_err(|reason| StoreError::Record { id: id.clone(), reason });
-            (SubscriptionId(id), record)
-        });
-        Ok(records.collect())
+    pub async fn subscriptions(&self) -> Result<impl Iterator<Item = ReadSubscription> + use<>, StoreError> {
+        let chunks = self.read_subscriptions().await;
+        let chunks = chunks.map_err(|source| self.failed("read the subscriptions", source))?;
+        Ok(chunks.into_iter().flatten())
     }
 
     /// Keeps subscriptions in place of what was kept under their ids: all of them or none.
@@ -46,14 +46,22 @@ impl Store {
         written.map_err(|source| self.failed("keep subscriptions", source))
     }
 
-    async fn read_subscriptions(&self) -> Result<(Vec<SubscriptionRow>, Vec<SecretRow>), sqlx::Error> {
+    /// Rows become records on other threads while the next are read: there may be a hundred thousand, and a
+    /// start waits for them.
+    async fn read_subscriptions(&self) -> Result<Vec<Vec<ReadSubscription>>, sqlx::Error> {
         let mut connection = self.connection.lock().await;
         let mut snapshot = connection.begin().await?;
-        let subscriptions = sqlx::query_as("SELECT id, api, record FROM subscriptions");
-        let subscriptions = subscriptions.fetch_all(&mut *snapshot).await?;
         let secrets = sqlx::query_as("SELECT subscription, path, sealed FROM subscription_secrets");
-        let secrets = secrets.fetch_all(&mut *snapshot).await?;
-        Ok((subscriptions, secrets))
+        let secrets = grouped(secrets.fetch(&mut *snapshot)).await?;
+        let secrets = Arc::new(secrets);
+        let rows = sqlx::query_as("SELECT id, record FROM subscriptions");
+        let mut chunks = rows.fetch(&mut *snapshot).try_chunks(CHUNK);
+        let mut reading = Vec::new();
+        while let Some(rows) = chunks.try_next().await.map_err(|error| error.1)? {
+            let (vault, secrets) = (Arc::clone(&self.vault), Arc::clone(&secrets));
+            reading.push(spawn_blocking(move || read_chunk(&vault, rows, &secrets)));
+        }
+        try_join_all(reading).await.map_err(|_| sqlx::Error::WorkerCrashed)
     }
 
     async fn write_subscriptions(
@@ -90,21 +98,44 @@ impl Store {
         let secrets = secrets.collect::<Result<_, String>>()?;
         Ok(((id.clone(), record.api.0.clone(), json(record)?), secrets))
     }
+}
 
-    fn subscription_record(
-        &self,
-        id: &str,
-        record: &str,
-        secrets: &[SecretRow],
-    ) -> Result<SubscriptionRecord, String> {
-        let mut record: SubscriptionRecord = from_json(record, "record")?;
-        for (path, secret) in record.consumer.callback.secrets_mut() {
-            let kept = secrets.iter().find(|kept| kept.1 == path);
-            let (_, _, sealed) = kept.ok_or_else(|| format!("The secret at {path} is gone."))?;
-            *secret = Secret::new(self.vault.open_secret(&place(id, &path), sealed)?);
-        }
-        Ok(record)
+/// The secrets of each subscription, with their paths.
+type Secrets = HashMap<String, Vec<(String, Vec<u8>)>>;
+
+async fn grouped(
+    mut rows: impl Stream<Item = Result<SecretRow, sqlx::Error>> + Unpin,
+) -> Result<Secrets, sqlx::Error> {
+    let mut secrets = Secrets::new();
+    while let Some((subscription, path, sealed)) = rows.try_next().await? {
+        secrets.entry(subscription).or_default().push((path, sealed));
     }
+    Ok(secrets)
+}
+
+fn read_chunk(vault: &Vault, rows: Vec<(String, String)>, secrets: &Secrets) -> Vec<ReadSubscription> {
+    let read = |(id, record): (String, String)| {
+        let secrets = secrets.get(&id).map_or(&[][..], Vec::as_slice);
+        let record = subscription_record(vault, &id, &record, secrets);
+        let record = record.map_err(|reason| StoreError::Record { id: id.clone(), reason });
+        (SubscriptionId(id), record)
+    };
+    rows.into_iter().map(read).collect()
+}
+
+fn subscription_record(
+    vault: &Vault,
+    id: &str,
+    record: &str,
+    secrets: &[(String, Vec<u8>)],
+) -> Result<SubscriptionRecord, String> {
+    let mut record: SubscriptionRecord = from_json(record, "record")?;
+    for (path, secret) in record.consumer.callback.secrets_mut() {
+        let kept = secrets.iter().find(|(kept, _)| *kept == path);
+        let (_, sealed) = kept.ok_or_else(|| format!("The secret at {path} is gone."))?;
+        *secret = Secret::new(vault.open_secret(&place(id, &path), sealed)?);
+    }
+    Ok(record)
 }
 
 /// No API has an id with a slash, so this is the place of no secret of an API.

@@ -182,12 +182,12 @@ async fn subscriptions_survive_a_restart_and_go_with_their_api() {
         store.save_api(&record("orders")).await.unwrap();
     }
     let store = open(directory.path()).await;
-    let mut kept: Vec<_> = store.subscriptions().await.unwrap().into_iter().map(|it| it.1.unwrap()).collect();
+    let mut kept: Vec<_> = store.subscriptions().await.unwrap().map(|it| it.1.unwrap()).collect();
     kept.sort_by_key(|record| record.id.clone());
     assert_eq!(kept, [one, two.clone()]);
     store.delete_api(&ApiId("orders".to_owned())).await.unwrap();
     let left = store.subscriptions().await.unwrap();
-    assert_eq!(left.into_iter().map(|it| it.1.unwrap()).collect::<Vec<_>>(), [two]);
+    assert_eq!(left.map(|it| it.1.unwrap()).collect::<Vec<_>>(), [two]);
 }
 
 #[tokio::test]

@@ -7,20 +7,23 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sluice_broker::{Bounds, ConsumeSpec, DriverError, ErrorKind, StartAt, StopAt};
-use sluice_message::Message;
+use sluice_message::{Message, Position};
 use tokio::time::{Sleep, sleep};
 use tracing::debug;
 
 use crate::{
     Step,
-    cursor::{BATCH, InRing},
-    hub::{BACKOFF, Mark, names},
+    cursor::BATCH,
+    handed_out::HandedOut,
+    hub::{BACKOFF, Hub, Mark, names},
+    in_ring::InRing,
     lost::move_to_what_is_left,
     turns::Turn,
 };
 
 /// A client on its way to the ring.
 pub(crate) struct CatchUp {
+    handed_out: HandedOut,
     work: Work,
     backoff: Duration,
 }
@@ -28,8 +31,8 @@ pub(crate) struct CatchUp {
 /// What a client that catches up is waiting for. Kept between calls, so that a call that is dropped, as each
 /// heartbeat drops one, does not begin anything anew.
 enum Work {
-    /// Its turn, and then the reader to be opened.
-    Opening(BoxFuture<'static, Result<(Turn, Mark), DriverError>>),
+    /// Its turn, and then the reader to be opened. Gives the position too, with all partitions named.
+    Opening(BoxFuture<'static, Result<(Turn, Mark, Position), DriverError>>),
     /// The reader to hand out messages. The mark was made before the reader fixed its end, so that every
     /// message is before that end, or behind the mark in the ring, or both.
     Reading(Turn, Mark),
@@ -40,55 +43,65 @@ enum Work {
 }
 
 impl CatchUp {
-    /// Begins behind what the client was given.
-    pub(crate) fn new(ring: &InRing) -> Self {
-        Self { work: opening(ring), backoff: BACKOFF.0 }
+    /// Begins behind this position, on behalf of a client that will go on in this ring.
+    pub(crate) fn new(ring: &InRing, handed_out: HandedOut) -> Self {
+        ring.stand_at(&handed_out.position);
+        Self { work: opening(&ring.member.hub, &handed_out.position), handed_out, backoff: BACKOFF.0 }
     }
 
-    /// The next batch, or how many messages the broker has lost meanwhile; `None` when the rest stands in
-    /// the ring, at the place where `ring` stands now.
+    /// How far the client has come.
+    pub(crate) const fn position(&self) -> &Position {
+        &self.handed_out.position
+    }
+
+    /// The next batch, or how many messages the broker has dropped; `None` when the rest stands in the ring, at
+    /// the place where `ring` stands now.
     pub(crate) async fn next(
         &mut self,
         ring: &mut InRing,
         batch: &mut Vec<Message>,
     ) -> Result<Option<Step>, DriverError> {
         loop {
+            let position = &mut self.handed_out.position;
             let failed = match &mut self.work {
                 Work::Opening(opening) => match opening.await {
-                    Ok((turn, mark)) => {
+                    Ok((turn, mark, begun)) => {
+                        *position = begun;
                         self.work = Work::Reading(turn, mark);
                         continue;
                     }
                     Err(error) => error,
                 },
-                Work::Reading(..) if ring.enter() => return Ok(None),
+                Work::Reading(..) if ring.enter(position) => return Ok(None),
                 Work::Reading(turn, mark) => match turn.fetch(batch, BATCH).await {
                     Some(Ok(())) if !batch.is_empty() => {
                         self.backoff = BACKOFF.0;
-                        ring.position.extend(batch.iter().filter_map(Message::place));
+                        self.handed_out.add(batch);
+                        ring.stand_at(&self.handed_out.position);
                         return Ok(Some(Step::Messages));
                     }
                     Some(Ok(())) => {
                         // Offsets before the mark that were not handed out hold no message.
-                        ring.position.merge(&mark.head);
-                        if ring.enter_at(mark.next) {
+                        position.merge(&mark.head);
+                        if ring.enter_at(mark, position) {
                             return Ok(None);
                         }
-                        self.work = opening(ring);
+                        self.work = opening(&ring.member.hub, position);
                         continue;
                     }
                     Some(Err(error)) => error,
                     None => {
-                        self.work = opening(ring);
+                        self.work = opening(&ring.member.hub, position);
                         continue;
                     }
                 },
                 Work::Locating(locating) => match locating.await {
                     Ok(bounds) => {
-                        let missing = move_to_what_is_left(&mut ring.position, &bounds);
+                        let missing = move_to_what_is_left(position, &bounds);
+                        ring.stand_at(position);
                         self.pause();
                         if missing > 0 {
-                            return Ok(Some(Step::Skipped(missing)));
+                            return Ok(Some(Step::Lost(missing)));
                         }
                         continue;
                     }
@@ -96,21 +109,21 @@ impl CatchUp {
                 },
                 Work::Pausing(pause) => {
                     pause.await;
-                    if ring.enter() {
+                    if ring.enter(position) {
                         return Ok(None);
                     }
-                    self.work = opening(ring);
+                    self.work = opening(&ring.member.hub, position);
                     continue;
                 }
             };
-            self.recover(ring, failed)?;
+            self.recover(&ring.member.hub, failed)?;
         }
     }
 
     /// What to wait for after an error; the error itself where waiting does not help.
-    fn recover(&mut self, ring: &InRing, error: DriverError) -> Result<(), DriverError> {
+    fn recover(&mut self, hub: &Arc<Hub>, error: DriverError) -> Result<(), DriverError> {
         self.pause();
-        let hub = Arc::clone(&ring.member.0);
+        let hub = Arc::clone(hub);
         if error.kind == ErrorKind::PositionLost {
             self.work = Work::Locating(Box::pin(async move {
                 let _turn = hub.turns.wait().await?;
@@ -130,14 +143,23 @@ impl CatchUp {
     }
 }
 
-fn opening(ring: &InRing) -> Work {
-    let (hub, position) = (Arc::clone(&ring.member.0), ring.position.clone());
+fn opening(hub: &Arc<Hub>, position: &Position) -> Work {
+    let (hub, mut position) = (Arc::clone(hub), position.clone());
     Work::Opening(Box::pin(async move {
         let permit = hub.turns.wait().await?;
         let mark = hub.mark();
-        let start = if position.is_empty() { StartAt::Earliest } else { StartAt::After(position) };
+        if !mark.head.nexts().all(|(topic, partition, _)| position.next(topic, partition).is_some()) {
+            // A partition that is not named is read from its first message. It is named before that: what the
+            // broker drops from now on is a gap then, also for a client that comes again.
+            for ((topic, partition), kept) in &hub.driver.bounds(&hub.topics).await? {
+                if position.next(topic, *partition).is_none() {
+                    position.set_next(topic, *partition, kept.start);
+                }
+            }
+        }
+        let start = StartAt::After(position.clone());
         let spec = ConsumeSpec { topics: hub.topics.clone(), start, stop: StopAt::End };
         let consumer = hub.driver.consume(spec).await?;
-        Ok((hub.turns.give(permit, consumer), mark))
+        Ok((hub.turns.give(permit, consumer), mark, position))
     }))
 }

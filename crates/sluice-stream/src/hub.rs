@@ -15,12 +15,15 @@ use std::{
 use sluice_broker::{
     BatchLimit, BrokerDriver, ConsumeSpec, Consumer, DriverError, ErrorKind, StartAt, StopAt,
 };
-use sluice_message::{Message, Offset, Partition, Position, Topic};
+use sluice_message::{Message, Position, Topic};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::{
-    Begin, Cursor, Lag,
+    Begin, Cursor, Joining, Lag,
+    alone::Alone,
+    brought::{check_end, check_topics},
+    handed_out::HandedOut,
     lost::move_to_what_is_left,
     metrics::{Held, StreamMetrics},
     ring::Ring,
@@ -83,6 +86,8 @@ pub(crate) struct Hub {
     pub(crate) turns: Arc<Turns>,
     /// Cursors alive; the task ends some time after it has fallen to zero.
     clients: AtomicUsize,
+    /// Those of them that need the text of each message's position.
+    telling: AtomicUsize,
 }
 
 impl std::fmt::Debug for Hub {
@@ -96,6 +101,8 @@ impl std::fmt::Debug for Hub {
 pub(crate) struct Progress {
     /// The sequence number that the next message will get.
     pub(crate) next: u64,
+    /// How many messages the broker had dropped before that one.
+    pub(crate) lost: u64,
     pub(crate) phase: Phase,
 }
 
@@ -116,26 +123,34 @@ pub(crate) enum Phase {
 pub(crate) struct Mark {
     /// The number that the next message got, or will get.
     pub(crate) next: u64,
+    /// How many messages the broker had dropped before that one.
+    pub(crate) lost: u64,
     /// The position behind everything before that number.
     pub(crate) head: Position,
 }
 
 /// A cursor's hold on its hub.
 #[derive(Debug)]
-pub(crate) struct Membership(pub(crate) Arc<Hub>);
+pub(crate) struct Membership {
+    pub(crate) hub: Arc<Hub>,
+    /// Whether the cursor needs the text of each message's position.
+    pub(crate) tells: bool,
+}
 
 impl Membership {
-    fn new(hub: &Arc<Hub>) -> Self {
+    fn new(hub: &Arc<Hub>, tells: bool) -> Self {
         hub.clients.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(hub))
+        hub.telling.fetch_add(usize::from(tells), Ordering::Relaxed);
+        Self { hub: Arc::clone(hub), tells }
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        if self.0.clients.fetch_sub(1, Ordering::Relaxed) == 1 {
+        self.hub.telling.fetch_sub(usize::from(self.tells), Ordering::Relaxed);
+        if self.hub.clients.fetch_sub(1, Ordering::Relaxed) == 1 {
             // Wakes the task, which then begins to count its linger time.
-            self.0.progress.send_modify(|_| {});
+            self.hub.progress.send_modify(|_| {});
         }
     }
 }
@@ -159,64 +174,73 @@ impl Hubs {
         self: &Arc<Self>,
         driver: &Arc<dyn BrokerDriver>,
         topics: &[Topic],
-        begin: Begin,
-        lag: Lag,
+        joining: Joining,
     ) -> Result<Cursor, DriverError> {
+        let Joining { begin, lag, tells_positions } = joining;
+        let capabilities = driver.capabilities();
+        if let Begin::After(position) = &begin {
+            check_topics(position, topics)?;
+            if !capabilities.replay && !position.is_empty() {
+                let text =
+                    format!("The broker of the topics {} has no messages to go back to.", names(topics));
+                return Err(DriverError::new(ErrorKind::PositionLost, text));
+            }
+        }
+        let tells = tells_positions && capabilities.replay;
+        if !capabilities.shared_reading {
+            return Alone::open(driver, topics, begin, tells, &self.metrics).await.map(Cursor::alone);
+        }
+        // A client that the ring has overtaken can only say where it was by the text of its last message.
+        let member = self.membership(driver, topics, tells || (lag == Lag::Stop && capabilities.replay));
+        let progress = tokio::time::timeout(self.options.open_timeout, opened(&member)).await;
+        let progress = progress.unwrap_or_else(|_| Err(self.overdue(&member)))?;
+        if !capabilities.replay {
+            // Without older messages to read there is nothing to catch up with.
+            let lag = if lag == Lag::CatchUp { Lag::Skip } else { lag };
+            return Ok(Cursor::in_hub(member, progress, None, lag, tells));
+        }
         let position = match begin {
             Begin::Latest => None,
             Begin::Earliest => Some(Position::new()),
-            Begin::After(position) => Some(position),
-        };
-        if let Some(position) = &position {
-            check_topics(position, topics)?;
-        }
-        let capabilities = driver.capabilities();
-        if !capabilities.shared_reading {
-            return Cursor::alone(driver, topics, position.unwrap_or_default(), &self.metrics).await;
-        }
-        let member = self.membership(driver, topics);
-        let progress = tokio::time::timeout(self.options.open_timeout, opened(&member)).await;
-        let progress = progress.unwrap_or_else(|_| Err(self.overdue(&member)))?;
-        match position {
-            Some(position) if capabilities.replay => {
+            Begin::After(position) => {
                 let checked =
-                    tokio::time::timeout(self.options.open_timeout, check_end(&member.0, &position));
+                    tokio::time::timeout(self.options.open_timeout, check_end(&member.hub, &position));
                 checked.await.unwrap_or_else(|_| Err(self.overdue(&member)))?;
-                Ok(Cursor::behind(member, progress, position, lag))
+                Some(position)
             }
-            Some(position) if !position.is_empty() => Err(DriverError::new(
-                ErrorKind::PositionLost,
-                format!("The broker of the topics {} has no messages to go back to.", names(topics)),
-            )),
-            // Without older messages to read there is nothing to catch up with.
-            _ => Ok(Cursor::at_head(member, progress, if capabilities.replay { lag } else { Lag::Skip })),
-        }
+        };
+        Ok(Cursor::in_hub(member, progress, position, lag, tells))
     }
 
     /// Why a hub is not reading yet.
     fn overdue(&self, member: &Membership) -> DriverError {
-        match &member.0.progress.borrow().phase {
+        match &member.hub.progress.borrow().phase {
             Phase::Opening(Some(error)) => error.clone(),
             _ => DriverError::new(
                 ErrorKind::Unreachable,
                 format!(
                     "No answer from the broker within {} ms for the topics {}.",
                     self.options.open_timeout.as_millis(),
-                    names(&member.0.topics)
+                    names(&member.hub.topics)
                 ),
             ),
         }
     }
 
-    fn membership(self: &Arc<Self>, driver: &Arc<dyn BrokerDriver>, topics: &[Topic]) -> Membership {
+    fn membership(
+        self: &Arc<Self>,
+        driver: &Arc<dyn BrokerDriver>,
+        topics: &[Topic],
+        tells: bool,
+    ) -> Membership {
         let key = (Arc::as_ptr(driver).cast::<()>() as usize, topics.to_vec());
         let mut running = self.lock();
         if let Some(hub) = running.get(&key) {
-            return Membership::new(hub);
+            return Membership::new(hub, tells);
         }
         let ring =
             Ring::new(BatchLimit { messages: self.options.ring_messages, bytes: self.options.ring_bytes });
-        let (progress, _) = watch::channel(Progress { next: 0, phase: Phase::Opening(None) });
+        let (progress, _) = watch::channel(Progress { next: 0, lost: 0, phase: Phase::Opening(None) });
         let hub = Arc::new(Hub {
             driver: Arc::clone(driver),
             topics: topics.to_vec(),
@@ -224,8 +248,9 @@ impl Hubs {
             progress,
             turns: Arc::clone(&self.turns),
             clients: AtomicUsize::new(0),
+            telling: AtomicUsize::new(0),
         });
-        let member = Membership::new(&hub);
+        let member = Membership::new(&hub, tells);
         running.insert(key.clone(), Arc::clone(&hub));
         tokio::spawn(run(hub, key, Arc::downgrade(self), self.options.linger, Arc::clone(&self.metrics)));
         member
@@ -250,7 +275,7 @@ impl Hubs {
 
 /// Waits until a hub reads, or until it is plain that it does not.
 async fn opened(member: &Membership) -> Result<watch::Receiver<Progress>, DriverError> {
-    let mut progress = member.0.progress.subscribe();
+    let mut progress = member.hub.progress.subscribe();
     let settled = progress.wait_for(|progress| match &progress.phase {
         // An outage may pass in a moment; the other errors stay until somebody does something.
         Phase::Opening(failed) => failed.as_ref().is_some_and(|error| error.kind != ErrorKind::Unreachable),
@@ -260,40 +285,6 @@ async fn opened(member: &Membership) -> Result<watch::Receiver<Progress>, Driver
     match phase {
         Phase::Failed(error) | Phase::Opening(Some(error)) => Err(error),
         Phase::Opening(None) | Phase::Live | Phase::Ended => Ok(progress),
-    }
-}
-
-/// Refuses a position that was not made from these topics.
-fn check_topics(position: &Position, topics: &[Topic]) -> Result<(), DriverError> {
-    match position.nexts().find(|(topic, ..)| !topics.contains(topic)) {
-        None => Ok(()),
-        Some((topic, ..)) => Err(DriverError::new(
-            ErrorKind::PositionLost,
-            format!("The position is one of the topic {topic}, which is not among {}.", names(topics)),
-        )),
-    }
-}
-
-/// Refuses a position that lies beyond what the broker has. The broker is only asked where the hub has not
-/// come as far, which is rare: then either the hub is about to, or the topic is not the one it was.
-async fn check_end(hub: &Hub, position: &Position) -> Result<(), DriverError> {
-    if hub.mark().head.reaches(position) {
-        return Ok(());
-    }
-    let bounds = hub.driver.bounds(&hub.topics).await?;
-    let is_beyond = |(topic, partition, next): &(&Topic, Partition, Offset)| {
-        bounds.get(&((*topic).clone(), *partition)).is_none_or(|kept| *next > kept.end)
-    };
-    match position.nexts().find(is_beyond) {
-        None => Ok(()),
-        Some((topic, partition, next)) => Err(DriverError::new(
-            ErrorKind::PositionLost,
-            format!(
-                "The position goes on with offset {} of partition {} of the topic {topic}, which has not come as \
-                 far; the topic was made anew, or the position is one of another.",
-                next.0, partition.0
-            ),
-        )),
     }
 }
 
@@ -438,20 +429,35 @@ impl Hub {
     /// Where the hub stands now.
     pub(crate) fn mark(&self) -> Mark {
         let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-        Mark { next: ring.next(), head: ring.head().clone() }
+        Mark { next: ring.next(), lost: ring.lost(), head: ring.head().clone() }
     }
 
     fn append(&self, batch: &mut Vec<Message>) {
-        self.change(|ring| batch.drain(..).for_each(|message| ring.push(message)));
+        let tells = || self.telling.load(Ordering::Relaxed) > 0;
+        let tell = |head: &Position, batch: &mut Vec<Message>| {
+            HandedOut { position: head.clone(), tells: true }.add(batch);
+        };
+        let is_told = tells();
+        if is_told {
+            // Many texts take a while, and those who read the ring would wait for its lock.
+            tell(&self.mark().head, batch);
+        }
+        self.change(|ring| {
+            // A client that needs them may have come meanwhile. One that comes later waits for this lock.
+            if !is_told && tells() {
+                tell(ring.head(), batch);
+            }
+            batch.drain(..).for_each(|message| ring.push(message));
+        });
     }
 
     /// Changes the ring, then wakes the clients once.
     fn change(&self, change: impl FnOnce(&mut Ring)) {
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut ring);
-        let next = ring.next();
+        let (next, lost) = (ring.next(), ring.lost());
         drop(ring);
-        self.progress.send_modify(|progress| progress.next = next);
+        self.progress.send_modify(|progress| (progress.next, progress.lost) = (next, lost));
     }
 
     fn set_phase(&self, phase: Phase) {

@@ -21,6 +21,8 @@ impl CloseCode {
     pub const TOO_BIG: Self = Self(1009);
     /// This side cannot go on.
     pub const INTERNAL: Self = Self(1011);
+    /// This side begins anew; a later try finds it.
+    pub const RESTART: Self = Self(1012);
     /// This side cannot go on now; a later try may do.
     pub const TRY_LATER: Self = Self(1013);
 

@@ -76,6 +76,11 @@ impl Decoder {
         Self { limits, compression, frame: None, message: None, closed: false }
     }
 
+    /// Sets other limits for what begins from now on.
+    pub const fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Bytes of memory that the message which is being put together takes by now.
     pub fn held(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.content.capacity())

@@ -1,4 +1,4 @@
-//! Every kind of broker, wired to the gateway.
+//! Every kind of broker, and the spool before them, wired to the gateway.
 
 use std::{
     path::PathBuf,
@@ -6,12 +6,15 @@ use std::{
     time::Duration,
 };
 
-use sluice_api::BrokerConfig;
-use sluice_broker::{BrokerDriver, DriverError, Log, LogOptions, Mock};
+use sluice_api::{ApiId, BrokerConfig};
+use sluice_broker::{BrokerDriver, DriverError, Log, LogOptions, Mock, Spool, SpoolMetrics, Spools};
 use sluice_broker_kafka::{Kafka, KafkaOptions};
 use sluice_gateway::DriverFactory;
 
 use crate::config::Config;
+
+/// Topics of the spool: two for each event API that ever had one.
+const SPOOL_TOPICS: usize = 20_000;
 
 /// Opens drivers by kind. The embedded log is one for the whole process and is opened when the first event
 /// API asks for it, so that a gateway in front of Kafka does not carry it.
@@ -19,6 +22,7 @@ pub(crate) struct Brokers {
     log_dir: PathBuf,
     log_options: LogOptions,
     log: Mutex<Option<Log>>,
+    spools: Spools,
     kafka_options: KafkaOptions,
 }
 
@@ -26,17 +30,21 @@ impl Brokers {
     pub(crate) fn new(config: &Config) -> Self {
         let publish_timeout = Duration::from_millis(config.limits.publish_timeout_ms);
         let settings = &config.embedded_log;
+        let log_options = LogOptions {
+            retention_age: Duration::from_secs(settings.retention_hours.saturating_mul(3600)),
+            retention_bytes: settings.retention_bytes,
+            max_topics: settings.max_topics,
+            max_message_bytes: settings.max_message_bytes,
+            publish_timeout,
+            ..LogOptions::default()
+        };
+        let spool_options =
+            LogOptions { max_topics: SPOOL_TOPICS, max_groups: SPOOL_TOPICS, ..log_options.clone() };
         Self {
             log_dir: config.data_dir.join("log"),
-            log_options: LogOptions {
-                retention_age: Duration::from_secs(settings.retention_hours.saturating_mul(3600)),
-                retention_bytes: settings.retention_bytes,
-                max_topics: settings.max_topics,
-                max_message_bytes: settings.max_message_bytes,
-                publish_timeout,
-                ..LogOptions::default()
-            },
+            log_options,
             log: Mutex::default(),
+            spools: Spools::new(config.data_dir.join("spool"), spool_options),
             kafka_options: KafkaOptions { publish_timeout, ..KafkaOptions::default() },
         }
     }
@@ -56,5 +64,15 @@ impl DriverFactory for Brokers {
             BrokerConfig::Kafka(kafka) => Arc::new(Kafka::open(kafka, self.kafka_options)?),
             BrokerConfig::Mock(mock) => Arc::new(Mock::new(mock.clone())),
         })
+    }
+
+    fn spool(
+        &self,
+        api: &ApiId,
+        settings: &sluice_api::Spool,
+        driver: Arc<dyn BrokerDriver>,
+        metrics: SpoolMetrics,
+    ) -> Result<Arc<Spool>, DriverError> {
+        self.spools.spool(api, settings, driver, metrics)
     }
 }

@@ -154,6 +154,11 @@ pub(crate) struct Webhooks {
     pub(crate) max_calls: usize,
     /// The longest time that a server may ask to be left alone, by `Retry-After`.
     pub(crate) longest_wait_ms: u64,
+    /// Messages of one subscription that are held behind those of the same key, where it keeps the order of each
+    /// key only.
+    pub(crate) held_messages: usize,
+    /// Bytes of them; together with `heldMessages`, whichever is reached first.
+    pub(crate) held_bytes: usize,
 }
 
 impl Default for Webhooks {
@@ -163,6 +168,8 @@ impl Default for Webhooks {
             allow: Vec::new(),
             max_calls: deliveries.max_calls,
             longest_wait_ms: milliseconds(deliveries.longest_wait),
+            held_messages: deliveries.held_messages,
+            held_bytes: deliveries.held_bytes,
         }
     }
 }
@@ -238,6 +245,8 @@ impl Config {
             ("limits.catchUpReaders", limits.catch_up_readers as u64, 1, 10_000),
             ("limits.lingerMs", limits.linger_ms, 0, day),
             ("webhooks.maxCalls", self.webhooks.max_calls as u64, 1, 100_000),
+            ("webhooks.heldMessages", self.webhooks.held_messages as u64, 1, 1_000_000),
+            ("webhooks.heldBytes", self.webhooks.held_bytes as u64, 1 << 20, tebibyte),
             ("webhooks.longestWaitMs", self.webhooks.longest_wait_ms, 1, 7 * day),
             ("embeddedLog.retentionHours", log.retention_hours, 1, 1_000_000),
             ("embeddedLog.retentionBytes", log.retention_bytes, 1 << 20, 1 << 60),
@@ -278,6 +287,9 @@ impl Config {
                 guard: Guard::new(guard),
                 max_calls: self.webhooks.max_calls,
                 longest_wait: Duration::from_millis(self.webhooks.longest_wait_ms),
+                held_messages: self.webhooks.held_messages,
+                held_bytes: self.webhooks.held_bytes,
+                drain_timeout: self.drain_timeout(),
             },
         }
     }

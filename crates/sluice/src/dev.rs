@@ -6,11 +6,12 @@ use sluice_api::{EventApi, Format, parse_document};
 use sluice_management::read_definition;
 
 /// The example event APIs, which are also there to be copied from `examples/dev`.
-const EXAMPLES: [(&str, &str); 5] = [
+const EXAMPLES: [(&str, &str); 6] = [
     ("examples/dev/data-ingestion.yaml", include_str!("../../../examples/dev/data-ingestion.yaml")),
     ("examples/dev/sse.yaml", include_str!("../../../examples/dev/sse.yaml")),
     ("examples/dev/ws.yaml", include_str!("../../../examples/dev/ws.yaml")),
     ("examples/dev/filtered.yaml", include_str!("../../../examples/dev/filtered.yaml")),
+    ("examples/dev/resume.yaml", include_str!("../../../examples/dev/resume.yaml")),
     ("examples/dev/ticks.yaml", include_str!("../../../examples/dev/ticks.yaml")),
 ];
 
@@ -58,6 +59,7 @@ More to try:
   curl -N -H \"Accept:text/event-stream\" {base}/demo/ticks      a message each second, from nowhere
   curl -N -H \"Accept:text/event-stream\" {base}/demo/filtered   only JSON with \"feature\": \"demo\"
   curl -X POST -d '{{\"feature\": \"demo\"}}' {base}/data/ingestion
+  curl -N -H \"Accept:text/event-stream\" {base}/demo/resume     each event with an id to come back with (Last-Event-ID)
 
 A stream begins with 'retry:', then shows one 'data:' for each message. While there is nothing to show
 it sends a ':' every 5 seconds: it is working, publish something.

@@ -76,11 +76,12 @@ impl Server {
 
         let environment = environment::load(config.dictionaries.clone(), config.secrets_dir.as_deref())?;
         let store = Store::open(&config.data_dir).await.map_err(|error| error.to_string())?;
-        let positions = Arc::new(store.positions());
+        let (positions, notes) = store.positions_and_notes();
         let gateway = Gateway::new(
             config.gateway_options(environment, mode == Mode::Dev),
             Box::new(Brokers::new(config)),
-            positions,
+            Arc::new(positions),
+            Arc::new(notes),
         );
         let registry = Registry::open(store, gateway.clone()).await.map_err(|error| error.to_string())?;
         let built_in = if mode == Mode::Dev { dev::examples()? } else { Vec::new() };

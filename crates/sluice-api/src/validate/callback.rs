@@ -411,6 +411,14 @@ mod tests {
     }
 
     #[test]
+    fn an_order_is_one_of_three() {
+        for order in ["all", "key", "none"] {
+            assert!(problems(json!({ "order": order })).is_empty());
+        }
+        refused(json!({ "order": "partition" }), "order");
+    }
+
+    #[test]
     fn signing_keys_are_written_as_standard_webhooks_have_them() {
         let key = |bytes: usize| format!("whsec_{}", STANDARD.encode(vec![7; bytes]));
         let signature = |secrets: Value| json!({ "signature": { "secrets": secrets } });

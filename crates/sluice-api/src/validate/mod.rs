@@ -7,8 +7,6 @@ mod receivers;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use receivers::offered;
-
 pub use brokers::is_topic_name;
 
 use crate::{EventApi, HttpPath, Limits, Problem};
@@ -52,7 +50,15 @@ impl EventApi {
             let message = format!("Must be from 1 to {} bytes.", Limits::MAX_BODY_BYTES);
             problems.push(Problem::new("limits.maxBodyBytes", "limits.range", message));
         }
+        let guarantees = self.guarantees.problems();
+        problems.extend(guarantees.into_iter().map(|problem| problem.within("guarantees")));
         problems
+    }
+
+    /// The promises of receivers that cannot be kept with the API's broker. Not part of [`validate`](Self::validate):
+    /// one dialect takes such a definition, and answers each request with an error.
+    pub fn unkept_promises(&self) -> Vec<Problem> {
+        receivers::unkept(self)
     }
 
     fn check_flows(&self, problems: &mut Vec<Problem>) {

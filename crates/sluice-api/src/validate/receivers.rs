@@ -3,7 +3,8 @@
 use std::{collections::HashSet, ops::RangeInclusive};
 
 use crate::{
-    BrokerConfig, EventApi, HttpGetConfig, Limits, Problem, Qos, Receiver, ReceiverConfig, WebsocketConfig,
+    EventApi, FrameFormat, HttpGetConfig, Limits, Problem, Qos, Receiver, ReceiverConfig, SlowClients,
+    WebsocketConfig,
 };
 
 const MAX_NAMES: usize = 64;
@@ -13,7 +14,6 @@ pub(super) fn check(api: &EventApi, problems: &mut Vec<Problem>) {
         let message = "At least one receiver is needed, for example http-post or sse.";
         problems.push(Problem::new("receivers", "listeners.entrypoints.missing", message));
     }
-    let broker = api.brokers.first().map(|broker| &broker.configuration);
     let mut kinds = HashSet::new();
     for (index, receiver) in api.receivers.iter().enumerate() {
         let mut found = Vec::new();
@@ -22,33 +22,50 @@ pub(super) fn check(api: &EventApi, problems: &mut Vec<Problem>) {
             let message = format!("There is more than one receiver '{kind}'.");
             found.push(Problem::new("type", "api.listeners.entrypoints.type.duplicated", message));
         }
-        found.extend(unsupported_qos(receiver, broker));
         check_dead_letter(api, receiver, &mut found);
+        found.extend(unsupported_slowness(api, receiver));
         check_settings(&receiver.configuration, &mut found);
+        found.extend(untold_positions(receiver));
         let path = format!("receivers[{index}]");
         problems.extend(found.into_iter().map(|problem| problem.within(&path)));
     }
 }
 
-/// The promises that a receiver can keep with a broker.
-pub(crate) fn offered(receiver: &ReceiverConfig, broker: &BrokerConfig) -> &'static [Qos] {
-    // The mock makes its messages anew for each reader: there is no position to keep.
-    let replays = !matches!(broker, BrokerConfig::Mock(_));
-    match receiver {
-        ReceiverConfig::HttpGet(_) | ReceiverConfig::Webhook(_) if replays => {
-            &[Qos::None, Qos::Auto, Qos::AtMostOnce, Qos::AtLeastOnce]
-        }
-        _ => &[Qos::None, Qos::Auto],
-    }
+/// The promises that cannot be kept with the API's broker.
+pub(super) fn unkept(api: &EventApi) -> Vec<Problem> {
+    let Some(broker) = api.brokers.first() else { return Vec::new() };
+    let receivers = api.receivers.iter().enumerate();
+    let unkept = receivers.filter_map(|(index, receiver)| {
+        let offered = receiver.configuration.offered_qos(&broker.configuration);
+        (!offered.contains(&receiver.qos)).then(|| {
+            let names = offered.iter().map(|qos| qos.as_str()).collect::<Vec<_>>().join(", ");
+            let message =
+                format!("The receiver '{}' with this broker offers qos {names}.", receiver.connector);
+            Problem::new(format!("receivers[{index}].qos"), "listeners.entrypoints.qos.unsupported", message)
+        })
+    });
+    unkept.collect()
 }
 
-fn unsupported_qos(receiver: &Receiver, broker: Option<&BrokerConfig>) -> Option<Problem> {
-    let offered = offered(&receiver.configuration, broker?);
-    (!offered.contains(&receiver.qos)).then(|| {
-        let names: Vec<_> = offered.iter().map(|qos| qos.as_str()).collect();
-        let names = names.join(", ");
-        let message = format!("The receiver '{}' with this broker offers qos {names}.", receiver.connector);
+/// A client that messages are skipped for has not seen every message.
+fn unsupported_slowness(api: &EventApi, receiver: &Receiver) -> Option<Problem> {
+    let skips = receiver.qos == Qos::AtLeastOnce && api.guarantees.slow_clients == Some(SlowClients::Skip);
+    (skips && receiver.configuration.delivers()).then(|| {
+        let message = "At-least-once promises every message, so slow clients cannot be skipped over: set \
+                       guarantees.slowClients to hold or disconnect.";
         Problem::new("qos", "listeners.entrypoints.qos.unsupported", message)
+    })
+}
+
+/// A WebSocket frame of plain content has no room for the position that its client is to resume from.
+fn untold_positions(receiver: &Receiver) -> Option<Problem> {
+    let ReceiverConfig::Websocket(settings) = &receiver.configuration else { return None };
+    let untold =
+        receiver.qos.tells_positions() && settings.subscriber.enabled && settings.frames != FrameFormat::Json;
+    untold.then(|| {
+        let message =
+            "With this qos clients resume by position, which only frames of the format 'json' carry.";
+        invalid("frames", message.to_owned())
     })
 }
 

@@ -61,8 +61,6 @@ fn every_rule_names_the_field_that_breaks_it() {
     refused("/receivers", json!([]), "receivers", "listeners.entrypoints.missing");
     let twice = json!([{ "type": "sse" }, { "type": "sse-advanced" }]);
     refused("/receivers", twice, "receivers[1].type", "api.listeners.entrypoints.type.duplicated");
-    let qos = "listeners.entrypoints.qos.unsupported";
-    refused("/receivers/1/qos", json!("at-least-once"), "receivers[1].qos", qos);
     let beat = json!({ "heartbeatIntervalInMs": 1999 });
     let path = "receivers[1].configuration.heartbeatIntervalInMs";
     refused("/receivers/1/configuration", beat, path, "listeners.entrypoints.configuration.invalid");
@@ -71,6 +69,14 @@ fn every_rule_names_the_field_that_breaks_it() {
         refused("/limits", json!({ "maxBodyBytes": limit }), "limits.maxBodyBytes", "limits.range");
     }
     assert!(with("/limits", json!({ "maxBodyBytes": 64 << 20 })).is_empty());
+    for window in [999, 86_400_001] {
+        let guarantees = json!({ "idempotencyWindowMs": window });
+        refused("/guarantees", guarantees, "guarantees.idempotencyWindowMs", "guarantees.range");
+    }
+    for bytes in [(1 << 20) - 1, (1_u64 << 40) + 1] {
+        let guarantees = json!({ "spool": { "maxBytes": bytes } });
+        refused("/guarantees", guarantees, "guarantees.spool.maxBytes", "guarantees.range");
+    }
 }
 
 #[test]
@@ -157,18 +163,35 @@ fn the_bounds_of_each_receiver_are_kept_at_their_edges() {
 #[test]
 fn a_receiver_promises_what_its_broker_can_keep() {
     let qos = "listeners.entrypoints.qos.unsupported";
-    for kind in ["http-get", "webhook"] {
+    for kind in ["http-get", "sse", "webhook"] {
         for level in ["none", "auto", "at-most-once", "at-least-once"] {
             assert!(with("/receivers/1", json!({ "type": kind, "qos": level })).is_empty(), "{kind} {level}");
         }
     }
-    refused("/receivers/1", json!({ "type": "websocket", "qos": "at-least-once" }), "receivers[1].qos", qos);
     let mut mock = api();
-    mock["receivers"] = json!([{ "type": "webhook", "qos": "at-least-once" }]);
+    mock["receivers"] = json!([{ "type": "http-post", "qos": "at-least-once" }]);
     mock["brokers"][0] =
         json!({ "type": "mock", "configuration": { "messageInterval": 1, "messageContent": "x" } });
     let problems = EventApi::from_document(mock).unwrap_err();
     assert_eq!((&*problems[0].path, problems[0].code), ("receivers[0].qos", qos));
+}
+
+#[test]
+fn a_promise_to_keep_every_message_is_not_made_with_skipping_or_where_no_position_can_be_told() {
+    let mut document = api();
+    document["receivers"][1] = json!({ "type": "sse", "qos": "at-least-once" });
+    document["guarantees"] = json!({ "slowClients": "skip" });
+    let problems = EventApi::from_document(document.clone()).unwrap_err();
+    assert_eq!(problems[0].path, "receivers[1].qos");
+    for other in ["hold", "disconnect"] {
+        document["guarantees"]["slowClients"] = json!(other);
+        assert!(EventApi::from_document(document.clone()).is_ok());
+    }
+    let mut websocket = json!({ "type": "websocket", "qos": "at-least-once", "configuration": {} });
+    let frames = "receivers[1].configuration.frames";
+    refused("/receivers/1", websocket.clone(), frames, "listeners.entrypoints.configuration.invalid");
+    websocket["configuration"]["frames"] = json!("json");
+    assert!(with("/receivers/1", websocket).is_empty());
 }
 
 #[test]

@@ -45,7 +45,8 @@ async fn without_a_broker_a_driver_opens_and_every_call_is_unreachable() {
     let joined = try_consume(&kafka, &topic, group).await.err();
     let consumed = try_consume(&kafka, &topic, StartAt::Latest).await.err();
     let bounds = step("bounds", kafka.bounds(std::slice::from_ref(&topic))).await.err();
-    for error in [published, joined, consumed, bounds] {
+    let time = step("position", kafka.position_at(std::slice::from_ref(&topic), 0)).await.err();
+    for error in [published, joined, consumed, bounds, time] {
         let error = error.expect("nothing works without a broker");
         assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
         assert!(error.retryable());

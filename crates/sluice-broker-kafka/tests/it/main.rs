@@ -11,6 +11,7 @@
 mod faults;
 mod raw_record;
 mod security;
+mod spool;
 mod support;
 mod topics;
 

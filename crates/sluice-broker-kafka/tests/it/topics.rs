@@ -1,6 +1,9 @@
 //! Topics that change under a driver: made late, given more partitions, shortened.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use rdkafka::{
     Offset as KafkaOffset, TopicPartitionList,
@@ -208,4 +211,29 @@ async fn hundreds_of_headers_keep_order_and_repeats() {
     let sent = Message::builder().payload("x").headers(headers.clone()).build();
     step("publish", kafka.publish(&topic, sent)).await.expect("Kafka is there");
     assert_eq!(next(&mut reader).await.expect("Kafka is there").headers(), &headers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_is_looked_up_in_each_partition_by_the_time_that_the_message_says() {
+    let topic = new_topic("times", 3).await;
+    let kafka = open(&plain());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");
+    let start = i64::try_from(now.as_millis()).expect("a time of today") - 60_000;
+    let mut places = BTreeMap::new();
+    for number in 0..20 {
+        let keyed = Message::builder().key(number.to_string()).payload("m").timestamp_ms(start + number * 10);
+        let receipt = step("publish", kafka.publish(&topic, keyed.build())).await.expect("Kafka is there");
+        places.insert(start + number * 10, receipt.place.expect("Kafka tells places"));
+    }
+    let bounds = step("bounds", kafka.bounds(std::slice::from_ref(&topic))).await.expect("Kafka is there");
+    for time in [start - 1, start + 95, start + 190, start + 191] {
+        let position = step("position", kafka.position_at(std::slice::from_ref(&topic), time)).await;
+        let position = position.expect("Kafka is there");
+        for ((_, partition), held) in &bounds {
+            let mut later = places.range(time..).map(|(_, place)| place);
+            let first = later.find(|place| place.partition == *partition).map(|place| place.offset);
+            let expected = first.unwrap_or(held.end);
+            assert_eq!(position.next(&topic, *partition), Some(expected), "{partition:?} at {time}");
+        }
+    }
 }

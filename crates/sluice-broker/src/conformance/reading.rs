@@ -280,3 +280,41 @@ pub async fn bounds_tell_where_a_topic_starts_and_ends(subject: &dyn Subject) {
     assert_eq!(Some(full.end), offsets.last().map(|last| last.next()));
     assert_eq!(bounds.len(), 2, "one partition each");
 }
+
+pub async fn a_position_at_a_time_lies_before_all_of_that_time_and_later(subject: &dyn Subject) {
+    let driver = open_driver(subject).await;
+    let topics = [topic(subject, "time").await, topic(subject, "time-empty").await];
+    if !driver.capabilities().replay {
+        let position = step("ask for a time", driver.position_at(&topics, 0)).await;
+        assert_eq!(position.err().map(|error| error.kind), Some(ErrorKind::Unsupported));
+        return;
+    }
+    let mut reader = open(&*driver, &[&topics[0]], StartAt::Earliest).await;
+    let mut read: Vec<Message> = Vec::new();
+    // Until there are messages of three times.
+    let mut times: Vec<i64> = Vec::new();
+    while times.len() < 3 {
+        publish(&*driver, &topics[0], &format!("m{}", read.len())).await;
+        let message = reader.messages(1).await.remove(0);
+        let time = message.timestamp_ms().expect("a driver that replays tells times");
+        times.extend((times.last() != Some(&time)).then_some(time));
+        read.push(message);
+    }
+    let position_at = async |time| {
+        let position = step("ask for a time", driver.position_at(&topics, time)).await;
+        let position = position.unwrap_or_else(|error| panic!("the position at {time}: {error}"));
+        assert_eq!(position.next(&topics[1], Partition(0)), Some(Offset(0)), "the end of an empty topic");
+        position
+    };
+    for time in [i64::MIN, 0, times[0], times[1], times[1] + 1, times[2], times[2] + 1, i64::MAX] {
+        let start = StartAt::After(position_at(time).await);
+        let reader = try_open(&*driver, &[&topics[0], &topics[1]], start, StopAt::End).await;
+        let found = reader.expect("the position is there").until_the_end().await;
+        let expected = read.iter().filter(|message| message.timestamp_ms().is_some_and(|made| made >= time));
+        assert_eq!(found, expected.map(payload_of).collect::<Vec<_>>(), "from {time} of {times:?}");
+    }
+    // What comes after the answer lies behind it, whatever its time.
+    let at_end = position_at(i64::MAX).await;
+    publish(&*driver, &topics[0], "later").await;
+    assert_eq!(open(&*driver, &[&topics[0]], StartAt::After(at_end)).await.payloads(1).await, ["later"]);
+}

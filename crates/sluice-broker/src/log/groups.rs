@@ -93,6 +93,12 @@ impl Seats {
         Ok((seat, true))
     }
 
+    /// The first offset that a group has not committed, if there is such a group.
+    pub(super) fn next(&self, topic: &Topic, group: &str) -> Option<u64> {
+        let seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.get(&(topic.clone(), group.into())).map(|seat| seat.next())
+    }
+
     /// Forgets a group that could not be recorded.
     pub(super) fn forget(&self, seat: &Seat) {
         let mut seats = self.0.lock().unwrap_or_else(PoisonError::into_inner);

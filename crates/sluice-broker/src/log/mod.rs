@@ -7,7 +7,7 @@
 //!
 //! Where things stand: `record` is one message as bytes, `chunk` the messages that were written together,
 //! `store` the key-value store below, `writer` the thread, `retention` what it deletes, `reader` what a
-//! [`Consumer`] sees, `groups` who of a group reads.
+//! [`Consumer`] sees, `groups` who of a group reads, `time` which messages were taken when.
 
 mod chunk;
 mod groups;
@@ -15,6 +15,7 @@ mod reader;
 mod record;
 mod retention;
 mod store;
+mod time;
 mod writer;
 
 use std::{
@@ -27,13 +28,14 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use sluice_message::{Message, Offset, Partition, Place, Topic};
+use sluice_message::{Message, Offset, Partition, Place, Position, Topic};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch},
     task::spawn_blocking,
     time::{Instant, timeout_at},
 };
 
+pub(crate) use self::writer::now_ms;
 use self::{
     groups::{Seat, Seats},
     reader::Reader,
@@ -72,6 +74,12 @@ pub struct LogOptions {
 impl LogOptions {
     /// Bytes beyond which no message can be: what is written in one piece must stay far below 4 GiB.
     pub const LARGEST_MESSAGE: u32 = 1 << 30;
+
+    /// The same without retention: messages stay until they are [trimmed](Log::trim).
+    #[must_use]
+    pub fn kept_until_trimmed(self) -> Self {
+        Self { retention_age: Duration::MAX, retention_bytes: u64::MAX, ..self }
+    }
 
     fn message_limit(&self) -> u32 {
         u32::try_from(self.max_message_bytes)
@@ -193,6 +201,34 @@ impl Log {
         Ok(())
     }
 
+    /// Deletes the messages of a topic before this offset, as far as none behind them was written in one piece
+    /// with them. They may be back after a crash. Readers that still want them lose their position.
+    pub async fn trim(&self, topic: &Topic, before: Offset) -> Result<(), DriverError> {
+        self.0.shared.check_open()?;
+        let Some(log) = self.0.shared.known_topic(topic) else { return Ok(()) };
+        loop {
+            let deadline = self.deadline();
+            let slot = self.slot(deadline).await?;
+            let work = Work::Trim { topic: log.clone(), before: before.0 };
+            // A piece at a time, so that publishers do not wait for long.
+            if self.submit(work, [Some(slot), None], deadline).await? < retention::PIECE as u64 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The offsets that a topic holds now, and bytes on the disk; nothing of a topic that does not exist.
+    pub(crate) fn held(&self, topic: &Topic) -> (Range<u64>, u64) {
+        let extent = self.0.shared.known_topic(topic).map(|topic| *topic.extent.borrow());
+        let Extent { start, end, bytes_at_start, bytes_at_end } = extent.unwrap_or_default();
+        (start..end, bytes_at_end.saturating_sub(bytes_at_start))
+    }
+
+    /// The first offset of a topic that this group has not dealt with; `None` for a group that does not exist.
+    pub(crate) fn committed(&self, topic: &Topic, group: &str) -> Option<u64> {
+        self.0.shared.seats.next(topic, group)
+    }
+
     fn deadline(&self) -> Instant {
         Instant::now() + self.0.shared.options.publish_timeout
     }
@@ -283,6 +319,14 @@ impl BrokerDriver for Log {
 
     fn bounds<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Bounds, DriverError>> {
         self.range_of(topics).boxed()
+    }
+
+    fn position_at<'a>(
+        &'a self,
+        topics: &'a [Topic],
+        timestamp_ms: i64,
+    ) -> BoxFuture<'a, Result<Position, DriverError>> {
+        time::position_at(&self.0.shared, topics, timestamp_ms).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

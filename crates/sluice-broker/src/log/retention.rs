@@ -1,4 +1,5 @@
-//! What the log no longer keeps: the oldest messages of a topic that are too old or too many.
+//! What the log no longer keeps: the oldest messages of a topic that are too old or too many, or that nobody
+//! wants any more.
 //!
 //! The writer calls this between batches, a bounded piece at a time, so that nobody waits long for it. The
 //! offsets of what was deleted are never used again, even when everything was.
@@ -18,7 +19,7 @@ use super::{
 use crate::DriverError;
 
 /// Chunks that are deleted in one piece at the most.
-const PIECE: usize = 1_000;
+pub(super) const PIECE: usize = 1_000;
 
 pub(super) struct Retention {
     age: Duration,
@@ -67,59 +68,70 @@ impl Retention {
         let Some(topic) = self.due.pop_front() else {
             return Ok(());
         };
-        let deleted = shared.with_store(|store| self.delete_piece(store, &topic))?;
-        if deleted == PIECE {
+        let oldest_ms = now_ms().saturating_sub(i64::try_from(self.age.as_millis()).unwrap_or(i64::MAX));
+        let extent = *topic.extent.borrow();
+        let is_surplus = |chunk: &ChunkKey| {
+            // Never the newest chunk: what was just acknowledged must not vanish because it is large.
+            let too_much = chunk.end() < extent.end
+                && extent.bytes_at_end.saturating_sub(chunk.bytes_before) > self.bytes;
+            too_much || chunk.appended_ms <= oldest_ms
+        };
+        if shared.with_store(|store| delete_piece(store, &topic, is_surplus))? == PIECE {
             self.due.push_back(topic);
         }
         Ok(())
     }
 
-    /// Returns how many chunks were deleted.
-    fn delete_piece(&self, store: &Store, topic: &TopicLog) -> Result<usize, DriverError> {
-        let extent = *topic.extent.borrow();
-        let surplus = match self.surplus(store, topic, &extent) {
-            Ok(surplus) => surplus,
-            Err(error) => {
-                tracing::error!(topic = %topic.name, "Retention cannot read a topic and skips it. {error}");
-                return Ok(0);
-            }
-        };
-        let Some(last) = surplus.last() else {
-            return Ok(0);
-        };
-        // Told before it is done: a reader that misses a message then knows why.
-        let (start, bytes_at_start) = (last.end(), last.bytes_at_end());
-        topic.extent.send_modify(|extent| (extent.start, extent.bytes_at_start) = (start, bytes_at_start));
-        let mut changes = store.changes();
-        store.cut(&mut changes, &topic.name, start, &surplus)?;
-        store.write(changes)?;
-        let messages = start - extent.start;
-        tracing::debug!(topic = %topic.name, messages, "Retention deleted the oldest messages of a topic.");
-        Ok(surplus.len())
+    /// Deletes one piece of what lies before this offset, and returns how many chunks that were. An error
+    /// means that the store could not be written.
+    pub(super) fn trim(shared: &Shared, topic: &TopicLog, before: u64) -> Result<usize, DriverError> {
+        shared.with_store(|store| delete_piece(store, topic, |chunk| chunk.end() <= before))
     }
+}
 
-    /// The oldest chunks that are not to be kept, one piece of them at the most.
-    fn surplus(
-        &self,
-        store: &Store,
-        topic: &TopicLog,
-        extent: &Extent,
-    ) -> Result<Vec<ChunkKey>, DriverError> {
-        let oldest_ms = now_ms().saturating_sub(i64::try_from(self.age.as_millis()).unwrap_or(i64::MAX));
-        // Never the newest chunk: what was just acknowledged must not vanish because it is large.
-        let too_much = |chunk: &ChunkKey| {
-            chunk.end() < extent.end && extent.bytes_at_end.saturating_sub(chunk.bytes_before) > self.bytes
-        };
-        let mut surplus = Vec::new();
-        for chunk in store.chunks(&topic.name, extent.start)?.take(PIECE) {
-            let chunk = chunk?;
-            if !too_much(&chunk) && chunk.appended_ms > oldest_ms {
-                break;
-            }
-            surplus.push(chunk);
+/// Deletes the oldest chunks up to the first that is no surplus, one piece of them at the most, and returns how
+/// many were deleted.
+fn delete_piece(
+    store: &Store,
+    topic: &TopicLog,
+    is_surplus: impl Fn(&ChunkKey) -> bool,
+) -> Result<usize, DriverError> {
+    let before = topic.extent.borrow().start;
+    let surplus = match surplus(store, topic, before, is_surplus) {
+        Ok(surplus) => surplus,
+        Err(error) => {
+            tracing::error!(topic = %topic.name, "The oldest messages of a topic cannot be deleted. {error}");
+            return Ok(0);
         }
-        Ok(surplus)
+    };
+    let Some(last) = surplus.last() else {
+        return Ok(0);
+    };
+    // Told before it is done: a reader that misses a message then knows why.
+    let (start, bytes_at_start) = (last.end(), last.bytes_at_end());
+    topic.extent.send_modify(|extent| (extent.start, extent.bytes_at_start) = (start, bytes_at_start));
+    let mut changes = store.changes();
+    store.cut(&mut changes, &topic.name, start, &surplus)?;
+    store.write(changes)?;
+    tracing::debug!(topic = %topic.name, messages = start - before, "The oldest messages of a topic are deleted.");
+    Ok(surplus.len())
+}
+
+fn surplus(
+    store: &Store,
+    topic: &TopicLog,
+    start: u64,
+    is_surplus: impl Fn(&ChunkKey) -> bool,
+) -> Result<Vec<ChunkKey>, DriverError> {
+    let mut surplus = Vec::new();
+    for chunk in store.chunks(&topic.name, start)?.take(PIECE) {
+        let chunk = chunk?;
+        if !is_surplus(&chunk) {
+            break;
+        }
+        surplus.push(chunk);
     }
+    Ok(surplus)
 }
 
 fn held(extent: &Extent) -> u64 {

@@ -162,6 +162,80 @@ async fn any_limit_on_a_message_lets_the_log_open() {
 }
 
 #[tokio::test]
+async fn a_log_that_keeps_until_trimmed_keeps_what_retention_would_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let keep = |options: &mut LogOptions| *options = options.clone().kept_until_trimmed();
+    let log = open(&directory, |options| {
+        (options.retention_age, options.retention_bytes) = (Duration::ZERO, 0);
+        keep(options);
+    });
+    publish(&log, 10).await;
+    log.trim(&topic(), Offset(0)).await.unwrap();
+    assert_eq!(log.held(&topic()).0, 0..10);
+    log.trim(&topic(), Offset(4)).await.unwrap();
+    assert_eq!(log.held(&topic()).0, 4..10);
+    // Of what lies beyond the end there is nothing to delete; a topic that is not there has nothing at all.
+    log.trim(&topic(), Offset(1000)).await.unwrap();
+    assert_eq!(log.held(&topic()), (10..10, 0));
+    log.trim(&Topic::from("other"), Offset(1)).await.unwrap();
+    log.close().await;
+    let log = open(&directory, keep);
+    assert_eq!(log.held(&topic()), (10..10, 0));
+    publish(&log, 1).await;
+    assert_eq!(log.held(&topic()).0, 10..11);
+    log.close().await;
+    assert_eq!(kind(log.trim(&topic(), Offset(11)).await), Some(ErrorKind::Closed));
+}
+
+#[tokio::test]
+async fn trimming_spares_what_was_written_in_one_piece_with_what_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(&directory, |_| {});
+    publish(&log, 1).await;
+    let (topic, jobs) = (topic(), 0..20);
+    futures_util::future::join_all(jobs.map(|_| log.publish(&topic, message()))).await;
+    log.close().await;
+    let last =
+        Store::open(directory.path()).unwrap().chunks(&topic, 1).unwrap().next_back().unwrap().unwrap();
+    assert!(last.count > 1, "{last:?}");
+    let log = open(&directory, |_| {});
+    log.trim(&topic, Offset(last.end() - 1)).await.unwrap();
+    assert_eq!(log.held(&topic).0, last.first..last.end());
+}
+
+#[tokio::test]
+async fn more_chunks_than_fit_one_piece_are_trimmed_and_looked_through() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(&directory, |_| {});
+    publish(&log, 1).await;
+    log.close().await;
+    let count = 25_000;
+    {
+        let store = Store::open(directory.path()).unwrap();
+        let chunk = store.chunks(&topic(), 0).unwrap().next().unwrap().unwrap();
+        let mut changes = store.changes();
+        for first in 1..count {
+            let appended_ms = i64::try_from(first).unwrap();
+            store.put_chunk(&mut changes, &ChunkKey { first, appended_ms, ..chunk }, vec![1]);
+        }
+        // The first was written now; all others long ago, as by a clock that was set back.
+        store.write(changes).unwrap();
+        store.sync().unwrap();
+    }
+    let log = open(&directory, |options| options.retention_age = Duration::MAX);
+    let now = now_ms();
+    for (time, next) in [(0, 0), (now + 1_000_000, count)] {
+        let position = log.position_at(&[topic()], time).await.unwrap();
+        assert_eq!(position.next(&topic(), Partition(0)), Some(Offset(next)), "{time}");
+    }
+    log.trim(&topic(), Offset(1)).await.unwrap();
+    let position = log.position_at(&[topic()], 20_000).await.unwrap();
+    assert_eq!(position.next(&topic(), Partition(0)), Some(Offset(20_000)));
+    log.trim(&topic(), Offset(count - 1)).await.unwrap();
+    assert_eq!(log.held(&topic()).0, count - 1..count);
+}
+
+#[tokio::test]
 async fn a_corrupt_record_is_an_error_with_its_place() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(&directory, |_| {});

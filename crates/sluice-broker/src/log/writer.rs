@@ -52,6 +52,11 @@ pub(super) enum Work {
         seat: Arc<Seat>,
         next: u64,
     },
+    /// Deletes one piece of what lies before an offset; told how many chunks that were.
+    Trim {
+        topic: Arc<TopicLog>,
+        before: u64,
+    },
     /// The last job.
     End,
 }
@@ -110,7 +115,7 @@ impl Writer {
         while let Some(job) = next {
             match &job.work {
                 Work::Append { message, .. } => bytes += message.size(),
-                Work::Commit { .. } => {}
+                Work::Commit { .. } | Work::Trim { .. } => {}
                 Work::End => return (batch, true),
             }
             batch.push(job);
@@ -122,6 +127,28 @@ impl Writer {
 
     /// Writes a batch and tells each job what came of it.
     fn settle(&mut self, batch: Vec<Job>) {
+        let is_trim = |job: &Job| matches!(job.work, Work::Trim { .. });
+        let (trims, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_trim);
+        self.settle_appends(batch);
+        for Job { work, permits, done } in trims {
+            if let Work::Trim { topic, before } = work {
+                let deleted = self.trim(&topic, before);
+                drop(permits);
+                let _ = done.send(deleted);
+            }
+        }
+    }
+
+    fn trim(&mut self, topic: &TopicLog, before: u64) -> Result<u64, DriverError> {
+        self.recover()?;
+        let deleted = Retention::trim(&self.shared, topic, before);
+        deleted.map(|count| count as u64).inspect_err(|error| self.broken(error))
+    }
+
+    fn settle_appends(&mut self, batch: Vec<Job>) {
+        if batch.is_empty() {
+            return;
+        }
         match self.write(&batch) {
             Ok((answers, grown)) => {
                 for (log, extent) in grown {
@@ -223,7 +250,7 @@ fn prepare(store: &Store, batch: &[Job]) -> Result<(Changes, Vec<u64>, Grown), D
                 store.put_group(&mut changes, &seat.topic, &seat.group, next);
                 answers.push(next);
             }
-            Work::End => {}
+            Work::Trim { .. } | Work::End => {}
         }
     }
     let mut grown = Grown::with_capacity(chunks.len());
@@ -245,7 +272,7 @@ fn prepare(store: &Store, batch: &[Job]) -> Result<(Changes, Vec<u64>, Grown), D
 }
 
 /// Milliseconds since 1970-01-01 UTC.
-pub(super) fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

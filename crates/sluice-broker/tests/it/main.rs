@@ -1,4 +1,4 @@
-//! The driver suite against the embedded log and the mock, and what only these two do.
+//! The driver suite against the embedded log, the mock and the spool, and what only these do.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first thing that is not as it says")]
 
@@ -6,3 +6,5 @@ mod log;
 mod log_crash;
 mod log_disk;
 mod mock;
+mod spool;
+mod spool_crash;

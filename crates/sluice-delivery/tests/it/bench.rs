@@ -8,12 +8,14 @@ use sluice_api::{
 };
 use sluice_broker::{BatchLimit, BrokerDriver, ConsumeSpec, Log, LogOptions, StartAt, StopAt};
 use sluice_delivery::{
-    DeadLetters, Deliveries, DeliveryMetrics, DeliveryOptions, Failed, Guard, GuardOptions, Route,
+    DeadLetters, Deliveries, DeliveryMetrics, DeliveryOptions, DeliveryState, Failed, Guard, GuardOptions,
+    Replay, ReplayError, Route,
 };
 use sluice_message::{Message, Topic};
 use sluice_policy::{Chains, ChosenBy};
 use sluice_stream::{
-    Begin, HubOptions, Hubs, MemoryPositions, Positions, StreamMetrics, subscription_reader,
+    Begin, HubOptions, Hubs, MemoryNotes, MemoryPositions, Notes, Positions, StreamMetrics,
+    subscription_reader,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -24,11 +26,12 @@ pub(crate) struct Bench {
     pub(crate) deliveries: Deliveries,
     pub(crate) failures: mpsc::Receiver<Failed>,
     pub(crate) positions: Arc<dyn Positions>,
+    pub(crate) notes: Arc<dyn Notes>,
     pub(crate) stream: Arc<StreamMetrics>,
     pub(crate) metrics: DeliveryMetrics,
-    guard: Guard,
+    options: DeliveryOptions,
     hubs: Arc<Hubs>,
-    log: Log,
+    pub(crate) log: Log,
     _dir: TempDir,
 }
 
@@ -54,14 +57,24 @@ impl Bench {
     }
 
     pub(crate) fn guarded(guard: Guard) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let log = Log::open(dir.path(), LogOptions::default()).unwrap();
+        Self::with(DeliveryOptions { guard, ..DeliveryOptions::default() })
+    }
+
+    /// With other bounds, and a guard that allows the loopback.
+    pub(crate) fn bounded(mut options: DeliveryOptions) -> Self {
+        options.guard = Guard::new(GuardOptions::loopback());
+        Self::with(options)
+    }
+
+    fn with(options: DeliveryOptions) -> Self {
+        let (dir, log) = broker();
         let stream = Arc::new(StreamMetrics::default());
         let hubs = Hubs::new(HubOptions::default(), Arc::clone(&stream));
         let positions: Arc<dyn Positions> = Arc::new(MemoryPositions::default());
-        let (deliveries, failures) = deliveries(&guard, &hubs, &positions);
+        let notes: Arc<dyn Notes> = Arc::new(MemoryNotes::default());
+        let (deliveries, failures) = deliveries(&options, &hubs, &positions, &notes);
         let metrics = DeliveryMetrics::default();
-        Self { deliveries, failures, positions, stream, metrics, guard, hubs, log, _dir: dir }
+        Self { deliveries, failures, positions, notes, stream, metrics, options, hubs, log, _dir: dir }
     }
 
     /// The same after a restart of the gateway.
@@ -72,11 +85,17 @@ impl Bench {
 
     /// The same in a new process, whatever the former one was doing.
     pub(crate) fn reborn(mut self) -> Self {
-        (self.deliveries, self.failures) = deliveries(&self.guard, &self.hubs, &self.positions);
+        (self.deliveries, self.failures) =
+            deliveries(&self.options, &self.hubs, &self.positions, &self.notes);
         self
     }
 
     pub(crate) fn offer(&self, offer: &Offer) {
+        self.offer_from(&self.log, "log", offer);
+    }
+
+    /// The same from another broker, with this fingerprint.
+    pub(crate) fn offer_from(&self, log: &Log, broker: &str, offer: &Offer) {
         let api: EventApi = sluice_api::from_value(json!({
             "id": "a",
             "name": "a",
@@ -87,12 +106,13 @@ impl Bench {
         }))
         .unwrap();
         let ReceiverConfig::Webhook(webhook) = &api.receivers[0].configuration else { panic!("no webhook") };
-        let driver = || Arc::new(self.log.clone()) as Arc<dyn BrokerDriver>;
+        let driver = || Arc::new(log.clone()) as Arc<dyn BrokerDriver>;
         let dead_letters =
             offer.dead_letters.then(|| DeadLetters { driver: driver(), topics: vec![Topic::from("dead")] });
         let route = Route {
             api: api.id.clone(),
             driver: driver(),
+            broker: broker.to_owned(),
             topics: vec![Topic::from("t")],
             chosen_by: ChosenBy::new(&api.brokers[0].configuration),
             begin: Begin::Latest,
@@ -128,6 +148,20 @@ impl Bench {
         self.log.publish(&Topic::from("t"), message).await.unwrap();
     }
 
+    /// Publishes under a record key.
+    pub(crate) async fn publish_of(&self, key: &str, text: &str) {
+        let message = Message::builder().payload(text.to_owned()).key(key.to_owned()).build();
+        self.log.publish(&Topic::from("t"), message).await.unwrap();
+    }
+
+    pub(crate) fn state(&self, id: &str) -> DeliveryState {
+        self.deliveries.state(&SubscriptionId(id.to_owned())).unwrap()
+    }
+
+    pub(crate) async fn replay(&self, id: &str, replay: Replay) -> Result<(), ReplayError> {
+        self.deliveries.replay(&SubscriptionId(id.to_owned()), replay).await
+    }
+
     /// How far a subscription has come, as it is stored: the offset of the next message.
     pub(crate) async fn next_of(&self, id: &str) -> u64 {
         let position = self.positions.load(&subscription_reader(id)).await.unwrap().unwrap();
@@ -151,12 +185,19 @@ impl Bench {
 }
 
 fn deliveries(
-    guard: &Guard,
+    options: &DeliveryOptions,
     hubs: &Arc<Hubs>,
     positions: &Arc<dyn Positions>,
+    notes: &Arc<dyn Notes>,
 ) -> (Deliveries, mpsc::Receiver<Failed>) {
-    let options = DeliveryOptions { guard: guard.clone(), ..DeliveryOptions::default() };
-    Deliveries::new(options, Arc::clone(hubs), Arc::clone(positions))
+    Deliveries::new(options.clone(), Arc::clone(hubs), Arc::clone(positions), Arc::clone(notes))
+}
+
+/// A broker of its own.
+pub(crate) fn broker() -> (TempDir, Log) {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::open(dir.path(), LogOptions::default()).unwrap();
+    (dir, log)
 }
 
 pub(crate) fn subscription(id: &str, callback: Callback) -> Subscription {

@@ -9,10 +9,16 @@
 
 mod auth;
 mod bench;
+mod circuit;
 mod guard;
+mod moving;
+mod order;
+mod outage;
 mod outcomes;
 mod proxy;
 mod receiver;
+mod remembering;
+mod replaying;
 mod resuming;
 mod sharing;
 mod signing;

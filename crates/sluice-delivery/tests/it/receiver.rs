@@ -58,29 +58,48 @@ pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     scheme: &'static str,
     calls: mpsc::UnboundedReceiver<Call>,
-    replies: Arc<Mutex<VecDeque<Reply>>>,
+    script: Arc<Script>,
+}
+
+/// How calls are answered.
+#[derive(Debug, Default)]
+struct Script {
+    replies: Mutex<VecDeque<Reply>>,
+    /// Bodies that get this status as long as they are here.
+    poison: Mutex<BTreeMap<String, u16>>,
 }
 
 impl Receiver {
     /// Answers 200 to everything.
     pub(crate) async fn start() -> Self {
-        Self::serve("http", None).await
+        Self::start_at("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    /// The same at this address.
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
+        Self::serve("http", address, None).await
+    }
+
+    /// An address where nobody answers, yet.
+    pub(crate) fn nobody() -> SocketAddr {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
     }
 
     /// The same by https.
     pub(crate) async fn start_tls(config: ServerConfig) -> Self {
-        Self::serve("https", Some(TlsAcceptor::from(Arc::new(config)))).await
+        let address = "127.0.0.1:0".parse().unwrap();
+        Self::serve("https", address, Some(TlsAcceptor::from(Arc::new(config)))).await
     }
 
-    async fn serve(scheme: &'static str, tls: Option<TlsAcceptor>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    async fn serve(scheme: &'static str, address: SocketAddr, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, calls) = mpsc::unbounded_channel();
-        let replies: Arc<Mutex<VecDeque<Reply>>> = Arc::default();
-        let script = Arc::clone(&replies);
+        let script: Arc<Script> = Arc::default();
+        let known = Arc::clone(&script);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (sender, script) = (sender.clone(), Arc::clone(&script));
+                let (sender, script) = (sender.clone(), Arc::clone(&known));
                 let service = service_fn(move |request| answer(request, sender.clone(), Arc::clone(&script)));
                 let Some(tls) = tls.clone() else {
                     tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
@@ -94,12 +113,21 @@ impl Receiver {
                 });
             }
         });
-        Self { address, scheme, calls, replies }
+        Self { address, scheme, calls, script }
     }
 
     /// The next calls are answered like this, one after the other; those behind them with 200.
     pub(crate) fn answers(&self, replies: impl IntoIterator<Item = Reply>) {
-        self.replies.lock().unwrap().extend(replies);
+        self.script.replies.lock().unwrap().extend(replies);
+    }
+
+    /// Calls with this body get this status from now on; with `None` no longer.
+    pub(crate) fn poison(&self, body: &str, status: Option<u16>) {
+        let mut poison = self.script.poison.lock().unwrap();
+        match status {
+            Some(status) => poison.insert(body.to_owned(), status),
+            None => poison.remove(body),
+        };
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -128,11 +156,15 @@ impl Receiver {
 async fn answer(
     request: Request<Incoming>,
     calls: mpsc::UnboundedSender<Call>,
-    script: Arc<Mutex<VecDeque<Reply>>>,
+    script: Arc<Script>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let reply = script.lock().unwrap().pop_front().unwrap_or(Reply::Status(200));
+    let poison = script.poison.lock().unwrap().get(&*String::from_utf8_lossy(&body)).copied();
+    let reply = match poison {
+        Some(status) => Reply::Status(status),
+        None => script.replies.lock().unwrap().pop_front().unwrap_or(Reply::Status(200)),
+    };
     let _test_may_be_over = calls.send(Call { path: head.uri.to_string(), headers: head.headers, body });
     let mut response = Response::new(Full::new(Bytes::from("noted")));
     let status = match reply {

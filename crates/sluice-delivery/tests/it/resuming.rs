@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use sluice_api::Qos;
+use sluice_api::{Qos, Subscription};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -105,7 +105,7 @@ async fn a_changed_subscription_is_served_by_its_new_settings_from_the_next_mess
     bench.publish("one").await;
     assert_eq!(former.texts(1).await, ["one"]);
     until(async || bench.next_of("s").await == 1).await;
-    bench.put(sluice_api::Subscription { callback: patient(latter.url("/"), 3), ..subscription }).await;
+    bench.put(Subscription { callback: patient(latter.url("/"), 3), ..subscription }).await;
     bench.publish("two").await;
     assert_eq!(latter.texts(1).await, ["two"]);
     assert!(!former.has_call());
@@ -121,7 +121,7 @@ async fn a_change_that_came_before_a_failure_is_served() {
     former.answers([Reply::Held(Arc::clone(&gate), 410)]);
     bench.publish("one").await;
     assert_eq!(former.texts(1).await, ["one"]);
-    bench.deliveries.put(sluice_api::Subscription { callback: patient(latter.url("/"), 3), ..subscription });
+    bench.deliveries.put(Subscription { callback: patient(latter.url("/"), 3), ..subscription });
     // The worker has taken note of the change before the answer comes.
     tokio::task::yield_now().await;
     gate.add_permits(1);
@@ -130,16 +130,16 @@ async fn a_change_that_came_before_a_failure_is_served() {
 }
 
 #[tokio::test]
-async fn at_most_once_a_message_that_was_surely_not_taken_survives_a_redeployment() {
+async fn at_most_once_a_message_that_was_surely_not_taken_survives_a_change() {
     let (bench, mut receiver) = (Bench::new(), Receiver::start().await);
     let once = Offer { qos: Qos::AtMostOnce, ..Offer::default() };
     bench.offer(&once);
     let mut callback = patient(receiver.url("/"), 3);
     (callback.retry.initial_delay_seconds, callback.retry.max_delay_seconds) = (3600, 3600);
-    bench.subscribe("s", callback).await;
+    let subscription = bench.subscribe("s", callback).await;
     receiver.answers([Reply::Status(503)]);
     bench.publish("one").await;
     assert_eq!(receiver.texts(1).await, ["one"]);
-    bench.offer(&once);
+    bench.deliveries.put(Subscription { callback: patient(receiver.url("/"), 3), ..subscription });
     assert_eq!(receiver.texts(1).await, ["one"]);
 }

@@ -39,9 +39,14 @@ pub(crate) async fn request(address: SocketAddr, head: &str) -> (String, TcpStre
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let (answer, stream) = request(address, &format!("GET /a HTTP/1.1\r\n{GOOD}")).await;
+        Self::connect_to(address, "").await.0
+    }
+
+    /// Connects with this behind the path; also the head of the answer, in lower case.
+    pub(crate) async fn connect_to(address: SocketAddr, rest: &str) -> (Self, String) {
+        let (answer, stream) = request(address, &format!("GET /a{rest} HTTP/1.1\r\n{GOOD}")).await;
         assert!(answer.starts_with("http/1.1 101 "), "{answer}");
-        Self(stream)
+        (Self(stream), answer)
     }
 
     /// Sends a frame whose first byte is `first`.
@@ -74,6 +79,13 @@ impl Client {
             (first, content)
         };
         tokio::time::timeout(PATIENCE, read).await.unwrap()
+    }
+
+    /// The document in the next frame.
+    pub(crate) async fn document(&mut self) -> serde_json::Value {
+        let (first, content) = self.receive().await;
+        assert_eq!(first, TEXT, "{content:?}");
+        serde_json::from_slice(&content).unwrap()
     }
 
     /// The code and reason with which the connection ends; nothing may follow it.

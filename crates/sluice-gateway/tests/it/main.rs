@@ -4,6 +4,8 @@
 
 mod client;
 mod http_get;
+mod idempotency;
 mod receivers;
+mod sse;
 mod support;
 mod websocket;

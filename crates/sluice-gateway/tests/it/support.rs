@@ -11,7 +11,7 @@ use sluice_broker::{
 };
 use sluice_gateway::{DriverFactory, Gateway, GatewayOptions, ListenOptions, Listeners};
 use sluice_message::{Message, Topic};
-use sluice_stream::MemoryPositions;
+use sluice_stream::{MemoryNotes, MemoryPositions};
 use tempfile::TempDir;
 
 /// A gateway that listens; it ends with the test.
@@ -74,7 +74,12 @@ pub(crate) async fn serving_within(api: Value, options: ListenOptions) -> Runnin
     let directory = tempfile::tempdir().unwrap();
     let log = Log::open(directory.path().join("log"), LogOptions::default()).unwrap();
     let positions = Arc::new(MemoryPositions::default());
-    let gateway = Gateway::new(GatewayOptions::default(), Box::new(Brokers(log)), positions);
+    let gateway = Gateway::new(
+        GatewayOptions::default(),
+        Box::new(Brokers(log)),
+        positions,
+        Arc::new(MemoryNotes::default()),
+    );
     gateway.deploy(from_value(api).unwrap()).unwrap();
     let listeners = Listeners::new(options);
     let (socket, address) = Listeners::bind(([127, 0, 0, 1], 0).into()).await.unwrap();

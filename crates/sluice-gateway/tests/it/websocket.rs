@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluice_api::ApiId;
+use sluice_api::{ApiId, from_value};
 use sluice_gateway::ListenOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -225,4 +225,153 @@ async fn a_request_that_asks_badly_is_never_answered_101() {
         assert_eq!(answer.split(' ').nth(1), Some(status), "{head}\n{answer}");
         assert_eq!(answer.contains("\r\nsec-websocket-version: 13\r\n"), status == "426", "{answer}");
     }
+}
+
+/// An API on two topics whose WebSocket sends documents with positions.
+fn resumable() -> Value {
+    let websocket =
+        json!({ "type": "websocket", "qos": "at-least-once", "configuration": { "frames": "json" } });
+    let broker = json!({ "type": "log", "configuration": { "topics": ["t", "u"] } });
+    api(json!([websocket]), broker)
+}
+
+/// Topic and content of the next document, and its position.
+async fn next(client: &mut Client) -> ((String, String), String) {
+    let document = client.document().await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    ((text(&document["metadata"]["topic"]), text(&document["content"])), text(&document["id"]))
+}
+
+#[tokio::test]
+async fn a_client_resumes_behind_any_position_in_its_address_or_its_first_frame() {
+    let running = serving(resumable()).await;
+    let mut client = Client::connect(running.address).await;
+    let (mut seen, mut positions) = (Vec::new(), Vec::new());
+    for number in 0..5 {
+        client.send(TEXT, number.to_string().as_bytes()).await;
+    }
+    for _ in 0..10 {
+        let (message, position) = next(&mut client).await;
+        seen.push(message);
+        positions.push(position);
+    }
+    for topic in ["t", "u"] {
+        let of_topic = seen.iter().filter(|(of, _)| of == topic).map(|(_, content)| content.as_str());
+        assert!(of_topic.eq(["0", "1", "2", "3", "4"]), "{seen:?}");
+    }
+    for (got, position) in positions.iter().enumerate() {
+        let (mut by_address, _) = Client::connect_to(running.address, &format!("?cursor={position}")).await;
+        let (mut by_frame, _) = Client::connect_to(running.address, "?resume=frame").await;
+        by_frame.send(TEXT, json!({ "resume": position }).to_string().as_bytes()).await;
+        for client in [&mut by_address, &mut by_frame] {
+            let mut rest = Vec::new();
+            for _ in got + 1..seen.len() {
+                rest.push(next(client).await.0);
+            }
+            for topic in ["t", "u"] {
+                let of_topic = |seen: &[(String, String)]| -> Vec<String> {
+                    let own = seen.iter().filter(|(of, _)| of == topic);
+                    own.map(|(_, content)| content.clone()).collect()
+                };
+                assert_eq!(of_topic(&rest), of_topic(&seen[got + 1..]), "behind {position}");
+            }
+        }
+        // What comes later is the next thing that both of them see.
+        client.send(TEXT, format!("after {got}").as_bytes()).await;
+        for client in [&mut client, &mut by_address, &mut by_frame] {
+            for _ in 0..2 {
+                assert_eq!(next(client).await.0.1, format!("after {got}"));
+            }
+        }
+        // Who comes next gets these, too.
+        for topic in ["t", "u"] {
+            seen.push((topic.to_owned(), format!("after {got}")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_nothing_to_resume_begins_with_its_first_frame() {
+    let running = serving(resumable()).await;
+    let (mut client, _) = Client::connect_to(running.address, "?resume=frame").await;
+    client.send(PING, b"?").await;
+    assert_eq!(client.receive().await, message(PONG, "?"));
+    client.send(TEXT, b"{\"resume\": null}").await;
+    // The same once more is a message, as it is for a client that has not asked to begin so.
+    client.send(TEXT, b"{\"resume\": null}").await;
+    let mut other = Client::connect(running.address).await;
+    other.send(TEXT, b"{\"resume\": 1}").await;
+    let mut contents = Vec::new();
+    while contents.len() < 2 || contents[contents.len() - 2..] != ["{\"resume\": 1}"; 2] {
+        contents.push(next(&mut client).await.0.1);
+    }
+    // Whether its own came before it was placed is open, as it is for every new client.
+    assert!(contents.iter().all(|content| content.starts_with("{\"resume\":")), "{contents:?}");
+}
+
+#[tokio::test]
+async fn a_position_of_another_api_is_refused_before_and_after_the_handshake() {
+    let running = serving(resumable()).await;
+    // other@0#1
+    let foreign = "b3RoZXJAMCMx";
+    let head = format!("GET /a?cursor={foreign} HTTP/1.1\r\n{GOOD}");
+    let (answer, _) = request(running.address, &head).await;
+    assert!(answer.starts_with("http/1.1 400 "), "{answer}");
+    let (mut client, _) = Client::connect_to(running.address, "?resume=frame").await;
+    client.send(TEXT, json!({ "resume": foreign }).to_string().as_bytes()).await;
+    let (code, reason) = client.closed().await;
+    assert!(code == 1008 && reason.contains("does not belong to its topics"), "{code} {reason}");
+}
+
+#[tokio::test]
+async fn with_auto_a_client_that_names_itself_goes_on_where_it_was() {
+    let running = websocket(json!({})).await;
+    let mut publisher = Client::connect(running.address).await;
+    let named = "?X-Gravitee-Client-Identifier=me";
+    let (mut client, answer) = Client::connect_to(running.address, named).await;
+    assert!(answer.contains("\r\nx-gravitee-client-identifier: me-"), "{answer}");
+    for content in ["a", "b"] {
+        publisher.send(TEXT, content.as_bytes()).await;
+        assert_eq!(client.receive().await, message(BINARY, content));
+    }
+    client.send(CLOSE, &[0x03, 0xe8]).await;
+    client.closed().await;
+    publisher.send(TEXT, b"c").await;
+    for content in ["a", "b", "c"] {
+        assert_eq!(publisher.receive().await, message(BINARY, content));
+    }
+    let (mut client, _) = Client::connect_to(running.address, named).await;
+    assert_eq!(client.receive().await, message(BINARY, "c"));
+}
+
+#[tokio::test]
+async fn a_client_does_not_notice_that_a_policy_has_changed() {
+    let definition = on_log(json!([{ "type": "websocket" }]));
+    let running = serving(definition.clone()).await;
+    let mut client = Client::connect(running.address).await;
+    client.send(TEXT, b"a").await;
+    assert_eq!(client.receive().await, message(BINARY, "a"));
+    let filter = |wanted: &str| {
+        let filter = format!("{{#message.content != '{wanted}'}}");
+        json!({ "policy": "message-filtering", "configuration": { "filter": filter } })
+    };
+    let flow = json!({ "name": "f", "publish": [filter("b")], "deliver": [filter("c")] });
+    let changed = Value::from_iter(
+        definition.as_object().unwrap().clone().into_iter().chain([("flows".to_owned(), json!([flow]))]),
+    );
+    running.gateway.deploy(from_value(changed).unwrap()).unwrap();
+    for content in ["b", "c", "d"] {
+        client.send(TEXT, content.as_bytes()).await;
+    }
+    assert_eq!(client.receive().await, message(BINARY, "d"));
+    running.metric("sluice_policy_dropped_messages_total{api=\"a\"} 2").await;
+}
+
+#[tokio::test]
+async fn a_client_of_a_changed_broker_is_to_come_again() {
+    let running = websocket(json!({})).await;
+    let client = Client::connect(running.address).await;
+    let broker = json!({ "type": "log", "configuration": { "topics": ["other"] } });
+    running.gateway.deploy(from_value(api(json!([{ "type": "websocket" }]), broker)).unwrap()).unwrap();
+    assert_eq!(client.closed().await, (1012, "Service Restart".to_owned()));
 }

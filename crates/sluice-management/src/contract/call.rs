@@ -23,6 +23,8 @@ pub(crate) struct Call {
     pub(super) query: Vec<Query>,
     pub(super) body: Option<Body>,
     pub(super) answers: Vec<Answer>,
+    /// Refusals beside those that its form brings with it.
+    pub(super) refusals: Vec<(u16, &'static str)>,
     /// Whether it tells the version that it shows, or has made.
     pub(super) tagged: bool,
     /// Whether it honours `If-Match`.
@@ -84,7 +86,7 @@ impl Call {
         summary: String,
         handler: MethodRouter<Registry>,
     ) -> Self {
-        let (query, answers) = (Vec::new(), Vec::new());
+        let (query, answers, refusals) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             path,
             method,
@@ -94,6 +96,7 @@ impl Call {
             query,
             body: None,
             answers,
+            refusals,
             tagged: false,
             conditional: false,
         }
@@ -138,6 +141,12 @@ impl Call {
     /// Answers without a body.
     pub(crate) fn gives_nothing(mut self, status: u16, description: &'static str) -> Self {
         self.answers.push(Answer { status, description, body: None });
+        self
+    }
+
+    /// Refuses with this status for a reason of its own.
+    pub(crate) fn refuses(mut self, status: u16, description: &'static str) -> Self {
+        self.refusals.push((status, description));
         self
     }
 

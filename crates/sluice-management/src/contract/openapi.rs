@@ -67,7 +67,17 @@ fn tags(calls: &[Call]) -> Vec<Value> {
 /// Calls are grouped by the last kind of thing in their path.
 fn tag(call: &Call) -> &'static str {
     let words = call.path.split('/').filter(|segment| !segment.starts_with(['{', '_']));
-    let kinds = ["apis", "plans", "subscriptions", "applications", "entrypoints", "endpoints", "policies"];
+    let kinds = [
+        "qos",
+        "apis",
+        "streams",
+        "plans",
+        "subscriptions",
+        "applications",
+        "entrypoints",
+        "endpoints",
+        "policies",
+    ];
     let mut found = words.filter_map(|word| kinds.into_iter().find(|kind| *kind == word));
     let first = found.next().unwrap_or("apis");
     found.next_back().unwrap_or(first)
@@ -155,6 +165,9 @@ impl Schemas {
             if may {
                 responses.insert(status.to_owned(), refusal(description));
             }
+        }
+        for (status, description) in &call.refusals {
+            responses.insert(status.to_string(), refusal(description));
         }
         for answer in &call.answers {
             let mut response = json!({ "description": answer.description });

@@ -12,17 +12,20 @@ use serde::Deserialize;
 use sluice_api::{ApiId, Problem, from_value};
 
 use super::{
-    ErrorAnswer,
     catalogue::to_keep,
     entity::{Answer, ApiEntity},
     fields::Fields,
     plans::ReadPlan,
-    read::{ReadApi, Reading, read_api, unsupported},
-    request::{address, created, expected, json, parameter, versioned},
+    read::{ReadApi, Reading, keep_additions, read_api, unsupported},
+    request::{address, parameter},
 };
-use crate::{ManagedApi, Registry, RegistryError};
+use crate::{
+    refusal::Refusal,
+    request::{created, expected, json, versioned},
+    {ManagedApi, Registry, RegistryError},
+};
 
-type Answered = Result<Response, ErrorAnswer>;
+type Answered = Result<Response, Refusal>;
 
 /// A label for people, as long as the contract allows.
 const MAX_LABEL: usize = 32;
@@ -65,7 +68,9 @@ pub(super) async fn update(
     body: Bytes,
 ) -> Answered {
     let former = registry.get(&id)?;
-    let ReadApi { api, catalogue, plans } = read_api(json(&body)?, Reading::Update)?;
+    let mut document = json(&body)?;
+    keep_additions(&mut document, &former.record.draft);
+    let ReadApi { api, catalogue, plans } = read_api(document, Reading::Update)?;
     refuse_other_id(&api.id.0, &id.0)?;
     refuse_plan_changes(&former, &plans)?;
     let fields = Fields::of(&api);
@@ -81,7 +86,7 @@ pub(super) fn told(registry: &Registry, id: &ApiId) -> impl Fn(RegistryError) ->
 }
 
 /// A body may leave its id out, but not name another.
-pub(super) fn refuse_other_id(body: &str, address: &str) -> Result<(), ErrorAnswer> {
+pub(super) fn refuse_other_id(body: &str, address: &str) -> Result<(), Refusal> {
     if body.is_empty() || body == address {
         return Ok(());
     }
@@ -90,7 +95,7 @@ pub(super) fn refuse_other_id(body: &str, address: &str) -> Result<(), ErrorAnsw
 }
 
 /// A client may send back the plans that it was shown; changing them has a call of its own.
-fn refuse_plan_changes(api: &ManagedApi, plans: &[ReadPlan]) -> Result<(), ErrorAnswer> {
+fn refuse_plan_changes(api: &ManagedApi, plans: &[ReadPlan]) -> Result<(), Refusal> {
     for (index, plan) in plans.iter().enumerate() {
         if !api.plan(&plan.plan.id).is_ok_and(|record| plan.shows(record)) {
             let what = "A new or changed plan in the body of an API (use the API's plans)";

@@ -14,16 +14,19 @@ use sluice_api::{ApplicationId, Problem, from_value};
 use sluice_store::{ApplicationRecord, Timestamp};
 
 use super::{
-    ErrorAnswer,
     catalogue::{ApiKeyMode, ApplicationCatalogue, kept, to_keep},
     entity::Owner,
     read::unsupported,
-    request::{self, address, created, parameter, texts},
+    request::{address, parameter, texts},
     word,
 };
-use crate::{NewApplication, Registry};
+use crate::{
+    refusal::Refusal,
+    request::{self, created},
+    {NewApplication, Registry},
+};
 
-type Answered = Result<Response, ErrorAnswer>;
+type Answered = Result<Response, Refusal>;
 
 /// An application as it is written.
 #[derive(Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use sluice_api::{ApiId, EventApi, Limits, MASK, Property, ResponseTemplate};
+use sluice_api::{ApiId, EventApi, Guarantees, Limits, MASK, Property, ResponseTemplate};
 use sluice_store::Timestamp;
 
 use super::{
@@ -84,6 +84,9 @@ pub(super) struct ApiEntity<'a> {
     /// Ours: bounds that the API sets for itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<&'a Limits>,
+    /// Ours: what the API promises beyond the qos of its entrypoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guarantees: Option<&'a Guarantees>,
     /// Ours: why the API does not run, or not in its newest form, although it should.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<String>,
@@ -172,6 +175,7 @@ impl<'a> ApiEntity<'a> {
             categories: catalogue.categories,
             cross_id: catalogue.cross_id,
             limits: Some(&draft.limits).filter(|limits| **limits != Limits::default()),
+            guarantees: Some(&draft.guarantees).filter(|it| **it != Guarantees::default()),
             faults: api.faults.iter().map(ToString::to_string).collect(),
         }
     }

@@ -4,7 +4,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sluice_api::{Cors, DeadLetter, HttpPath, Problem, Qos, Receiver, from_value};
+use sluice_api::{
+    BrokerConfig, Cors, DeadLetter, HttpPath, LogConfig, Problem, Qos, Receiver, ReceiverConfig, from_value,
+};
 
 use super::{catalogue::ApiCatalogue, read::unsupported, word};
 
@@ -210,6 +212,12 @@ fn read_entrypoint(
         None => catalogue.unconfigured.push(kind.clone()),
     }
     let receiver = Receiver::parse(&kind, qos, configuration)?;
+    let levels = levels(&receiver.configuration);
+    if !levels.contains(&qos) {
+        let levels: Vec<_> = levels.iter().map(|qos| qos.as_str()).collect();
+        let message = format!("The entrypoint '{kind}' offers qos {}.", levels.join(", "));
+        return Err(Problem::new("qos", "listeners.entrypoints.qos.unsupported", message));
+    }
     if receiver.configuration.calls_clients() != calls_clients {
         let right = if calls_clients { "http" } else { "subscription" };
         let message = format!("The entrypoint '{kind}' belongs to a listener of type '{right}'.");
@@ -223,6 +231,15 @@ fn read_entrypoint(
         endpoint => endpoint.map(|endpoint| DeadLetter { endpoint }),
     };
     Ok(Receiver { dlq, ..receiver })
+}
+
+/// The levels of delivery that an entrypoint can be given. What the API's broker can keep of them is asked for each
+/// request, as the contract has it. The contract knows no more than acknowledgements for publishers.
+pub(super) fn levels(receiver: &ReceiverConfig) -> &'static [Qos] {
+    match receiver {
+        ReceiverConfig::HttpPost(_) => &[Qos::None, Qos::Auto],
+        other => other.offered_qos(&BrokerConfig::Log(LogConfig::default())),
+    }
 }
 
 /// Clients of this contract write a number of milliseconds as a number or as text.

@@ -25,19 +25,28 @@ mod routes;
 mod subscriptions;
 mod v2;
 
-pub(crate) use error::ErrorAnswer;
 pub(crate) use read::read_file;
 
-use crate::contract::Contract;
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+
+use crate::{contract::Contract, refusal::Refusal};
 
 /// The contracts that are served.
 pub(crate) fn contracts() -> [Contract; 3] {
     [routes::contract(), v2::contract(), routes::portal()]
 }
 
-/// Whether an address belongs to the later contract.
-pub(crate) fn is_later(path: &str) -> bool {
-    path.strip_prefix(v2::BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// The body that tells a refusal at this address.
+pub(crate) fn told(path: &str, refusal: &Refusal) -> Response {
+    let is_later = path.strip_prefix(v2::BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if is_later {
+        Json(v2::Error::of(refusal)).into_response()
+    } else {
+        Json(error::Error::of(refusal)).into_response()
+    }
 }
 
 /// An enum's name as it is compared: lower case, words joined by `-`.

@@ -11,16 +11,19 @@ use sluice_api::{ApiId, PlanId, PlanStatus, Problem};
 use sluice_store::PlanRecord;
 
 use super::{
-    ErrorAnswer,
     apis::{refuse_other_id, told},
     catalogue::to_keep,
     plans::{PlanEntity, ReadPlan, SecurityEntity, read_plan},
-    request::{address, created, json, parameter},
+    request::{address, parameter},
     word,
 };
-use crate::{Registry, RegistryError};
+use crate::{
+    refusal::Refusal,
+    request::{created, json},
+    {Registry, RegistryError},
+};
 
-type Answered = Result<Response, ErrorAnswer>;
+type Answered = Result<Response, Refusal>;
 type PlanPath = Path<(ApiId, PlanId)>;
 
 pub(super) async fn create(

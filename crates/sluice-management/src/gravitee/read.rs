@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
-use sluice_api::{ApiId, EventApi, Limits, Problem, Property, ResponseTemplate, Secret, from_value};
+use serde_json::{Map, Value, json};
+use sluice_api::{
+    ApiId, EventApi, Guarantees, Limits, Problem, Property, ResponseTemplate, Secret, from_value,
+};
 
 use super::{
     catalogue::{ApiCatalogue, LifecycleState, Visibility},
@@ -63,6 +65,7 @@ pub(super) struct Written {
     failover: Option<Value>,
     analytics: Option<Value>,
     limits: Option<Limits>,
+    guarantees: Option<Guarantees>,
     visibility: Option<String>,
     lifecycle_state: Option<String>,
     disable_membership_notifications: Option<bool>,
@@ -136,8 +139,21 @@ pub(super) fn read_api(document: Value, reading: Reading) -> Result<ReadApi, Vec
         properties: written.properties.into_iter().flatten().map(property).collect(),
         response_templates: read_templates(written.response_templates, &mut problems),
         limits: written.limits.unwrap_or_default(),
+        guarantees: written.guarantees.unwrap_or_default(),
     };
     if problems.is_empty() { Ok(ReadApi { api, catalogue, plans }) } else { Err(problems) }
+}
+
+/// Puts into the body of an update what is ours and left out: a client that knows nothing of it does not mean
+/// to change it. An empty object sets the defaults again.
+pub(super) fn keep_additions(document: &mut Value, former: &EventApi) {
+    let Value::Object(fields) = document else { return };
+    let additions = [("limits", json!(former.limits)), ("guarantees", json!(former.guarantees))];
+    for (field, kept) in additions {
+        if fields.get(field).is_none_or(Value::is_null) {
+            fields.insert(field.to_owned(), kept);
+        }
+    }
 }
 
 /// Reads a definition from a file, with its plans, and checks it as a whole.

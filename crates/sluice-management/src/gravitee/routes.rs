@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::{
-    ErrorAnswer,
     apis::{self, Deployment},
     applications::{self, ApplicationEntity},
     entity::ApiEntity,
+    error::Error,
     plan_calls as plans,
     plans::{PlanEntity, WrittenPlan},
     plugins::{self, Naming},
@@ -14,7 +14,10 @@ use super::{
     request::BASE,
     subscriptions::{self as subs, SubscriptionEntity, SubscriptionPage},
 };
-use crate::contract::{Call, Contract, delete, get, post, put, schema_of};
+use crate::{
+    contract::{Call, Contract, delete, get, post, put, schema_of},
+    replay,
+};
 
 /// Everything of the contract that is served.
 pub(super) fn contract() -> Contract {
@@ -32,7 +35,7 @@ pub(super) fn contract() -> Contract {
                       since 1970. Unknown fields are ignored, except where something that protects would be lost.",
         bases: &[BASE],
         document: "/management/openapi",
-        error: schema_of::<ErrorAnswer>,
+        error: schema_of::<Error>,
         calls,
     }
 }
@@ -46,7 +49,7 @@ pub(super) fn portal() -> Contract {
         description: "Where portals subscribe on behalf of consumers.",
         bases: &["/portal/environments/DEFAULT"],
         document: "/portal/openapi",
-        error: schema_of::<ErrorAnswer>,
+        error: schema_of::<Error>,
         calls: vec![
             subscribe.takes::<Body>().gives::<SubscriptionEntity>(201, "It is asked for, or accepted."),
         ],
@@ -193,6 +196,7 @@ fn subscription_calls() -> Vec<Call> {
         )
         .may_take::<Body>()
         .gives::<SubscriptionEntity>(200, "It is moved."),
+        replay::call(at("/{subscription}/_replay")),
     ]
 }
 

@@ -6,7 +6,7 @@ use sluice_api::ApplicationId;
 use sluice_store::{ApplicationRecord, Catalogue, Timestamp};
 use uuid::Uuid;
 
-use super::{Inner, Registry, RegistryError};
+use super::{Among, Inner, Registry, RegistryError};
 
 /// What is said about an application when it is created or changed.
 #[derive(Debug, Clone)]
@@ -103,8 +103,9 @@ impl Registry {
             let now = record.updated_at;
             edit(&mut record, now)?;
             let record = inner.keep_application(record).await?;
-            inner.close_ended_subscriptions().await?;
-            inner.serve_subscriptions_of(&id);
+            let its = Among::OfApplication(id);
+            inner.close_ended_subscriptions(&its).await?;
+            inner.serve_subscriptions(&its);
             Ok(record)
         })
         .await

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use sluice_api::{ApiId, ApplicationId, PlanId, Problem, SubscriptionId};
+use sluice_broker::DriverError;
+use sluice_delivery::ReplayError;
 use sluice_store::StoreError;
 
 /// A refused or failed call to the registry. Nothing was changed, unless the variant says otherwise.
@@ -50,6 +52,12 @@ pub enum RegistryError {
         /// What the gateway said.
         problems: Vec<Problem>,
     },
+    /// Messages of a subscription are not delivered once more.
+    #[error(transparent)]
+    NotReplayed(#[from] ReplayError),
+    /// The spool of the event API could not be written to.
+    #[error("The spool of the API can not be written to: {0}")]
+    Spool(DriverError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

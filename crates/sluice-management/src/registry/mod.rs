@@ -20,9 +20,11 @@ use std::{
     time::Duration,
 };
 
-use sluice_api::{ApiId, ApplicationId, EventApi, Problem, SubscriptionId};
+use sluice_api::{ApiId, ApplicationId, EventApi, Problem};
+use sluice_broker::SpoolStatus;
 use sluice_gateway::Gateway;
-use sluice_store::{ApiRecord, ApplicationRecord, Catalogue, Store, SubscriptionRecord, Timestamp};
+use sluice_receiver::Streams;
+use sluice_store::{ApiRecord, ApplicationRecord, Catalogue, Store, Timestamp};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -31,6 +33,7 @@ pub use error::RegistryError;
 pub(crate) use error::sentences;
 pub use files::FileDefinition;
 pub(crate) use masks::unmask_plan;
+use subscriptions::{Among, SubscriptionTable};
 pub use subscriptions::{Decision, NewSubscription, Side, SubscriptionFilter, SubscriptionUpdate};
 
 /// The wait before a failure that the store did not take is given to it again; it doubles each time.
@@ -59,7 +62,7 @@ struct State {
     apis: BTreeMap<ApiId, Arc<ManagedApi>>,
     unreadable: BTreeMap<ApiId, String>,
     applications: BTreeMap<ApplicationId, Arc<ApplicationRecord>>,
-    subscriptions: BTreeMap<SubscriptionId, Arc<SubscriptionRecord>>,
+    subscriptions: SubscriptionTable,
 }
 
 /// An event API as the registry knows it.
@@ -116,9 +119,7 @@ impl Registry {
         }
         for (id, record) in store.subscriptions().await? {
             match record {
-                Ok(record) => {
-                    state.subscriptions.insert(id, Arc::new(record));
-                }
+                Ok(record) => state.subscriptions.insert(Arc::new(record)),
                 Err(error) => {
                     tracing::error!(subscription = %id, %error, "A subscription is not served: it can not be read.");
                 }
@@ -126,7 +127,7 @@ impl Registry {
         }
         let inner = Inner { store, gateway, changing: Mutex::default(), state: RwLock::new(state) };
         // What a crash left half done: the plan closed, its subscriptions not yet.
-        inner.close_ended_subscriptions().await?;
+        inner.close_ended_subscriptions(&Among::All).await?;
         inner.serve_all_subscriptions();
         let registry = Self { inner: Arc::new(inner) };
         registry.listen_for_failures();
@@ -160,6 +161,25 @@ impl Registry {
                 }
             }
         });
+    }
+
+    /// Who is connected, and who was too slow.
+    pub fn streams(&self) -> &Streams {
+        self.inner.gateway.streams()
+    }
+
+    /// How the spool of an API stands; `None` where it has none.
+    pub fn spool_status(&self, id: &ApiId) -> Option<SpoolStatus> {
+        self.inner.gateway.spool_status(id)
+    }
+
+    /// Lets the broker of an API have once more what was set aside in its spool; returns how many messages.
+    pub async fn retry_spool(&self, id: &ApiId) -> Result<u64, RegistryError> {
+        self.get(id)?;
+        match self.inner.gateway.retry_spool(id).await {
+            Some(retried) => Ok(retried.map_err(RegistryError::Spool)?),
+            None => Err(RegistryError::refused("", "spool.none", "The API has no spool, or is not served.")),
+        }
     }
 
     /// What the gateway counts, in the OpenMetrics text format.
@@ -404,8 +424,9 @@ impl Inner {
             return Err(RegistryError::Invalid(problems));
         }
         self.store.save_api(&record).await?;
+        let changed = Among::OfApi(record.id().clone());
         let shown = self.run(former, record, Origin::Management);
-        self.close_ended_subscriptions().await?;
+        self.close_ended_subscriptions(&changed).await?;
         shown
     }
 
@@ -434,7 +455,7 @@ impl Inner {
         let api = Arc::new(ManagedApi { record, origin, settled: faults.is_empty(), faults });
         self.write().apis.insert(id.clone(), Arc::clone(&api));
         if other_plans {
-            self.serve_subscriptions_to(&id);
+            self.serve_subscriptions(&Among::OfApi(id.clone()));
         }
         if api.settled { Ok(api) } else { Err(RegistryError::NotServed { id, problems: api.faults.clone() }) }
     }

@@ -140,6 +140,13 @@ async fn what_can_not_be_honoured_is_refused_with_its_field() {
             "endpointGroups[0].endpoints[0].configuration.topik",
         ),
         (at("", "limits"), json!({"maxBodyBytes": 0}), "limits.range", "limits.maxBodyBytes"),
+        (
+            at("", "guarantees"),
+            json!({"idempotencyWindowMs": 1}),
+            "guarantees.range",
+            "guarantees.idempotencyWindowMs",
+        ),
+        (at("", "guarantees"), json!({"slow": "skip"}), "document.field", "guarantees.slow"),
     ];
     let server = Server::start().await;
     for (pointer, value, code, path) in cases {
@@ -359,6 +366,19 @@ async fn an_update_says_who_may_see_the_api_and_means_the_one_at_its_address() {
     let answer = server.call("PUT", &path, Some(&update)).await.json();
     assert_eq!((&answer["visibility"], &answer["labels"]), (&json!("PUBLIC"), &json!(["new"])));
     assert_eq!(answer["limits"], json!({"maxBodyBytes": 2048}));
+    update.as_object_mut().unwrap().remove("limits");
+    update["guarantees"] = json!({"slowClients": "disconnect", "spool": {}});
+    let answer = server.call("PUT", &path, Some(&update)).await.json();
+    let guarantees = json!({
+        "slowClients": "disconnect", "unknownPosition": "refuse", "idempotencyWindowMs": 600_000,
+        "spool": {"maxBytes": 1_u64 << 30}
+    });
+    assert_eq!(answer["limits"], json!({"maxBodyBytes": 2048}), "what is left out stays");
+    assert_eq!(answer["guarantees"], guarantees);
+    update.as_object_mut().unwrap().remove("guarantees");
+    assert_eq!(server.call("PUT", &path, Some(&update)).await.json()["guarantees"], guarantees);
+    update["guarantees"] = json!({});
+    assert_eq!(server.call("PUT", &path, Some(&update)).await.json().get("guarantees"), None);
     update["id"] = json!("another");
     server.call("PUT", &path, Some(&update)).await.refused(400, "id.mismatch");
 }

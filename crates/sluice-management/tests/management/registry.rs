@@ -92,16 +92,29 @@ async fn an_api_that_no_longer_compiles_is_shown_and_stops_no_other() {
         let store = Store::open(directory.path()).await.unwrap();
         let (_, record) = store.apis().await.unwrap().remove(0);
         let mut record = record.unwrap();
-        record.deployed.as_mut().unwrap().receivers[0].qos = Qos::AtLeastOnce;
+        record.deployed.as_mut().unwrap().limits.max_body_bytes = 0;
         store.save_api(&record).await.unwrap();
     }
     let registry = registry(directory.path()).await;
     let bad = registry.get(&api("bad", "/bad").id).unwrap();
-    assert_eq!(bad.faults[0].code, "listeners.entrypoints.qos.unsupported");
+    assert_eq!(bad.faults[0].code, "limits.range");
     assert!(registry.get(&api("good", "/good").id).unwrap().faults.is_empty());
     // Deploying the draft, which is fine, mends it.
     let mended = registry.deploy(bad.record.id(), Expected::Any).await.unwrap();
     assert!(mended.faults.is_empty() && mended.settled);
+}
+
+#[tokio::test]
+async fn a_promise_that_only_the_broker_can_not_keep_is_deployed_and_answered_at_each_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let registry = registry(directory.path()).await;
+    let mut api = api("mocked", "/mocked");
+    api.receivers[0].qos = Qos::AtLeastOnce;
+    let mock = json!({"type": "mock", "configuration": {"messageInterval": 1, "messageContent": "x"}});
+    api.brokers = vec![sluice_api::from_value(mock).unwrap()];
+    assert_eq!(api.unkept_promises()[0].code, "listeners.entrypoints.qos.unsupported");
+    let id = create(&registry, api).await.unwrap().id;
+    assert!(registry.start(&id, Expected::Any).await.unwrap().settled);
 }
 
 #[tokio::test]

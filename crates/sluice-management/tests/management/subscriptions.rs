@@ -92,6 +92,24 @@ async fn every_shape_of_a_configuration_is_the_same_subscription() {
 }
 
 #[tokio::test]
+async fn the_order_that_a_subscriber_wants_is_kept() {
+    let stage = Stage::set().await;
+    let plan = stage.plan("subscription", "PUBLISHED", "auto").await;
+    let mut body = configuration(URL);
+    body["configuration"]["order"] = json!("sideways");
+    let refused = stage.subscribe(&plan, &body).await;
+    assert_eq!(refused.refused(400, "document.field").json()["parameters"]["path"], "configuration.order");
+    body["configuration"]["order"] = json!("key");
+    let created = stage.subscribe(&plan, &body).await.json();
+    let path = format!("v4/apis/{}/subscriptions/{}", stage.api, created["id"].as_str().unwrap());
+    let read = stage.server.call("GET", &path, None).await.json();
+    assert_eq!(read["configuration"]["order"], "key");
+    let written =
+        stage.server.call("PUT", &path, Some(&json!({"configuration": read["configuration"]}))).await;
+    assert_eq!(written.json()["configuration"]["order"], "key");
+}
+
+#[tokio::test]
 async fn credentials_are_taken_as_the_user_guide_writes_them_and_never_shown_again() {
     let credentials = [
         json!({"type": "basic", "basic": {"username": "username", "password": "a-very-secured-password"}}),

@@ -13,7 +13,7 @@ use sluice_gateway::{DriverFactory, Gateway, GatewayOptions};
 use sluice_management::{Auth, Password, Registry, router};
 use sluice_message::{Message, Topic};
 use sluice_store::Store;
-use sluice_stream::MemoryPositions;
+use sluice_stream::{MemoryNotes, MemoryPositions};
 use tempfile::TempDir;
 
 pub(crate) const BASE: &str = "/management/organizations/DEFAULT/environments/DEFAULT";
@@ -29,7 +29,12 @@ pub(crate) async fn registry_of(directory: &Path, gateway: &Gateway) -> Registry
 
 /// A gateway whose brokers are all away.
 pub(crate) fn gateway(options: GatewayOptions) -> Gateway {
-    Gateway::new(options, Box::new(Nowhere), Arc::new(MemoryPositions::default()))
+    gateway_on(options, Box::new(Nowhere))
+}
+
+/// A gateway with these brokers, which forgets positions and notes with the process.
+pub(crate) fn gateway_on(options: GatewayOptions, brokers: Box<dyn DriverFactory>) -> Gateway {
+    Gateway::new(options, brokers, Arc::new(MemoryPositions::default()), Arc::new(MemoryNotes::default()))
 }
 
 /// A definition in our own notation, with one published plan.
@@ -62,7 +67,12 @@ pub(crate) struct Answer {
 impl Server {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let registry = registry(directory.path()).await;
+        Self::over(directory, &gateway(GatewayOptions::default())).await
+    }
+
+    /// One over this gateway, with its database in this directory.
+    pub(crate) async fn over(directory: TempDir, gateway: &Gateway) -> Self {
+        let registry = registry_of(directory.path(), gateway).await;
         let router = router(registry.clone(), Auth::new(Password::parse(PASSWORD).unwrap()));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -251,6 +251,40 @@ async fn a_patch_changes_what_it_names() {
 }
 
 #[tokio::test]
+async fn what_is_ours_is_shown_in_both_contracts_and_changed_only_by_who_names_it() {
+    let server = Server::start().await;
+    let mut body = rich();
+    body["limits"] = json!({ "maxBodyBytes": 2048 });
+    body["guarantees"] = json!({ "slowClients": "disconnect", "unknownPosition": "latest" });
+    body["listeners"][1]["entrypoints"][0]["configuration"] = json!({ "circuitBreaker": { "failures": 3 } });
+    let created = done(&server, "POST", "apis", Some(&body), 201).await;
+    let guarantees = json!({
+        "slowClients": "disconnect", "unknownPosition": "latest", "idempotencyWindowMs": 600_000
+    });
+    assert_eq!(created["guarantees"], guarantees);
+    let breaker = json!({ "failures": 3, "firstWaitMs": 5000, "longestWaitMs": 300_000 });
+    assert_eq!(created["listeners"][1]["entrypoints"][0]["configuration"]["circuitBreaker"], breaker);
+    let at = format!("apis/{}", id(&created));
+    let earlier = server.call("GET", &format!("v4/{at}"), None).await.json();
+    assert_eq!((&earlier["guarantees"], &earlier["limits"]), (&guarantees, &created["limits"]));
+    let shown = &earlier["listeners"][1]["entrypoints"][0]["configuration"];
+    assert_eq!(shown["circuitBreaker"], breaker);
+
+    let mut unaware = created.clone();
+    for field in ["limits", "guarantees"] {
+        unaware.as_object_mut().unwrap().remove(field);
+    }
+    let updated = done(&server, "PUT", &at, Some(&unaware), 200).await;
+    assert_eq!((&updated["guarantees"], &updated["limits"]), (&guarantees, &created["limits"]));
+    let patch = json!({ "guarantees": { "slowClients": "hold" }, "limits": null });
+    let patched = done(&server, "PATCH", &at, Some(&patch), 200).await;
+    assert_eq!(patched["guarantees"]["slowClients"], "hold");
+    assert_eq!((&patched["guarantees"]["unknownPosition"], patched.get("limits")), (&json!("latest"), None));
+    let taken_away = json!({ "guarantees": null });
+    assert_eq!(done(&server, "PATCH", &at, Some(&taken_away), 200).await.get("guarantees"), None);
+}
+
+#[tokio::test]
 async fn no_patch_is_lost_among_others() {
     let server = Server::start().await;
     let at = format!("apis/{}", id(&done(&server, "POST", "apis", Some(&webhook()), 201).await));

@@ -23,17 +23,36 @@ fn noted(caller: &Caller, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn an_api_without_policies_keeps_nothing_of_a_client() {
+async fn an_api_without_policies_keeps_next_to_nothing_of_a_client() {
     let plans = json!([{"id": "open", "name": "Open", "security": {"type": "key-less"}}]);
     let chains = compiled(json!({"plans": plans}));
     assert!(!chains.reads_request());
     let plan = PlanId("open".to_owned());
     let caller = Caller::new(&chains, "http-post", "/a/b").with_accept(Some("text/plain")).with_plan(&plan);
-    assert!(caller.sub_path.is_empty() && caller.accept.is_none());
+    // Its path is kept, as the API may be deployed anew with policies that go by it.
+    assert!(&*caller.sub_path == "/a/b" && caller.accept.is_none());
     assert_eq!((noted(&caller, "gravitee.attribute.plan"), caller.attributes().len()), (None, 1));
     let caller = connected(&chains, caller).await.unwrap();
     assert!(!chains.responds(&caller) && caller.flows.get().is_none());
     assert!(chains.select(Hook::Publish, &caller).is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_moves_to_policies_is_known_to_them() {
+    let plan = |flows: Value| json!({"id": "open", "name": "Open", "security": {"type": "key-less"}, "flows": flows});
+    let bare = compiled(json!({"plans": [plan(json!([]))]}));
+    let filter = step(
+        "message-filtering",
+        json!({"filter": "{#context.attributes['gravitee.attribute.plan'] == 'open'}"}),
+    );
+    let channel = json!({"channel": "/a/b", "channelOperator": "EQUALS"});
+    let flows = json!([{"channel": channel, "deliver": [filter]}]);
+    let strict = compiled(json!({"plans": [plan(flows)]}));
+    let caller = Caller::new(&bare, "sse", "/a/b").with_plan(&PlanId("open".to_owned()));
+    assert!(bare.select(Hook::Deliver, &caller).is_empty());
+    let moved = caller.moved_to(&strict);
+    assert!(!strict.select(Hook::Deliver, &moved).is_empty());
+    assert_eq!(noted(&moved, "gravitee.attribute.plan"), Some("open".to_owned()));
 }
 
 #[test]

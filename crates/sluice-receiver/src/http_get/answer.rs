@@ -1,18 +1,18 @@
 //! One answer while it is being written: it ends when it is full, when its time is over, or when there is no
 //! more to come.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use sluice_broker::{DriverError, ErrorKind};
 use sluice_message::{Message, Place, Position};
-use sluice_policy::{Caller, Chain, Outcome};
+use sluice_policy::{Chain, Outcome};
 use sluice_stream::{Cursor, Step};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use super::envelope::{Envelope, Fault, Item};
-use crate::{Refusal, open_stream::OpenStream};
+use super::envelope::{End, Envelope, Fault, Gap, Item};
+use crate::{Refusal, open_stream::OpenStream, resume};
 
 /// A piece of the answer is sent once it is so large, in bytes. What a client that does not read makes the
 /// gateway hold is about that, beside one batch of messages.
@@ -21,7 +21,6 @@ const PIECE: usize = 64 << 10;
 /// An answer under way.
 pub(super) struct Answer {
     pub(super) open: OpenStream,
-    pub(super) caller: Arc<Caller>,
     pub(super) chain: Chain,
     pub(super) envelope: Envelope,
     pub(super) cursor: Cursor,
@@ -33,6 +32,8 @@ pub(super) struct Answer {
     pub(super) position: Position,
     /// Whether the client is told positions.
     pub(super) has_cursor: bool,
+    /// The messages that the client has missed, before these or among them.
+    pub(super) gap: Option<Gap>,
     /// The name under which the position is stored when the client has the answer.
     pub(super) reader: Option<String>,
     /// How many messages the answer may hold.
@@ -107,23 +108,31 @@ impl Answer {
                 self.batch.reverse();
                 self.write_batch(out).await
             }
-            Ok(Step::Skipped(count)) => {
-                self.open.binding.metrics.skipped.inc_by(count);
-                warn!(
-                    api = %self.open.binding.api, client = self.open.client, messages = count,
-                    "The broker no longer has messages that a client has not read; they were skipped for it."
-                );
-                Next::Items
+            Ok(Step::Lost(count)) => {
+                self.open.lost(count);
+                self.miss(count)
             }
-            Ok(Step::Ended) => Next::End(None),
+            Ok(Step::Skipped(count)) => {
+                self.open.skipped(count);
+                self.miss(count)
+            }
+            Ok(Step::Ended | Step::Overrun(_)) => Next::End(None),
             Err(error) => {
                 warn!(
-                    api = %self.open.binding.api, client = self.open.client, %error,
+                    api = %self.open.binding.api, client = %self.open.client, %error,
                     "An answer ends because its broker cannot be read."
                 );
                 Next::End(Some(error.into()))
             }
         }
+    }
+
+    /// So many messages are missing before the next one; the client need not hear of them again.
+    fn miss(&mut self, count: u64) -> Next {
+        let before = self.gap.map_or(Some(0), |gap| gap.messages);
+        self.gap = Some(Gap { messages: before.map(|before| before + count) });
+        self.position.merge(&self.cursor.position());
+        Next::Items
     }
 
     /// Writes what was fetched, as far as it goes into one piece.
@@ -135,7 +144,7 @@ impl Answer {
             let place = message.place().cloned();
             let outcome = match self.chain.is_empty() {
                 true => Outcome::Pass(message),
-                false => self.chain.run(&self.caller.context(), message),
+                false => self.chain.run(&self.open.caller.context(), message),
             };
             let message = match outcome {
                 Outcome::Pass(message) => Some(message),
@@ -200,18 +209,13 @@ impl Answer {
 
     fn end(&self, out: &mut String, fault: Option<&Fault>) {
         let cursor = self.has_cursor.then(|| self.position.encode());
-        self.envelope.end(out, fault, cursor.as_deref().map(|cursor| (cursor, self.limit)));
+        let page = cursor.as_deref().map(|cursor| (cursor, self.limit));
+        self.envelope.end(out, &End { gap: self.gap, fault, page });
     }
 
     fn store(&mut self) {
         let Some(reader) = self.reader.take() else { return };
-        let binding = &self.open.binding;
-        if let Err(error) = binding.positions.save_soon(&reader, self.position.clone()) {
-            warn!(
-                api = %binding.api, reader, %error,
-                "The position of a client cannot be stored; it will get the same messages again."
-            );
-        }
+        resume::remember(&self.open.binding, &reader, self.position.clone());
     }
 }
 
@@ -224,9 +228,11 @@ impl From<DriverError> for Fault {
             ErrorKind::Configuration | ErrorKind::NoTopic | ErrorKind::Refused | ErrorKind::Unsupported => {
                 "FAILURE_ENDPOINT_CONFIGURATION_INVALID"
             }
-            ErrorKind::TooLarge | ErrorKind::PositionLost | ErrorKind::Storage | ErrorKind::Other => {
-                "FAILURE_ENDPOINT_UNKNOWN_ERROR"
-            }
+            ErrorKind::TooLarge
+            | ErrorKind::Invalid
+            | ErrorKind::PositionLost
+            | ErrorKind::Storage
+            | ErrorKind::Other => "FAILURE_ENDPOINT_UNKNOWN_ERROR",
         };
         let code = error.code();
         // Not the broker's own words, which name addresses.

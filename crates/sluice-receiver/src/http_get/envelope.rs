@@ -25,6 +25,22 @@ pub(super) struct Fault {
     pub(super) code: &'static str,
 }
 
+/// Messages that the client has missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// How many; `None` where nobody can say.
+    pub(super) messages: Option<u64>,
+}
+
+/// What stands behind the messages.
+#[derive(Debug, Default)]
+pub(super) struct End<'a> {
+    pub(super) gap: Option<Gap>,
+    pub(super) fault: Option<&'a Fault>,
+    /// Where the client goes on, and how many messages there could have been.
+    pub(super) page: Option<(&'a str, u32)>,
+}
+
 /// A document that is being written.
 #[derive(Debug)]
 pub(super) struct Envelope {
@@ -132,30 +148,11 @@ impl Envelope {
     }
 
     /// What stands behind the last message.
-    pub(super) fn end(&self, out: &mut String, fault: Option<&Fault>, page: Option<(&str, u32)>) {
+    pub(super) fn end(&self, out: &mut String, end: &End<'_>) {
         match self.format {
-            Format::Json => {
-                out.push(']');
-                if let Some(Fault { text, key, code }) = fault {
-                    let error = json!({ "content": text, "metadata": { "key": key, "code": code } });
-                    out.push_str(",\"error\":");
-                    out.push_str(&error.to_string());
-                }
-                if let Some((cursor, limit)) = page {
-                    out.push_str(",\"pagination\":");
-                    out.push_str(&json!({ "nextCursor": cursor, "limit": limit }).to_string());
-                }
-                out.push('}');
-            }
-            Format::Xml => xml_end(out, fault, page),
-            Format::Text => {
-                if let Some(Fault { text, key, code }) = fault {
-                    put(out, format_args!("\nerror\ncontent: {text}\nkey: {key}\ncode: {code}\n"));
-                }
-                if let Some((cursor, limit)) = page {
-                    put(out, format_args!("\npagination\nnextCursor: {cursor}\nlimit: {limit}\n"));
-                }
-            }
+            Format::Json => json_end(out, end),
+            Format::Xml => xml_end(out, end),
+            Format::Text => text_end(out, end),
         }
     }
 
@@ -214,14 +211,36 @@ impl Envelope {
     }
 }
 
-fn xml_end(out: &mut String, fault: Option<&Fault>, page: Option<(&str, u32)>) {
+fn json_end(out: &mut String, end: &End<'_>) {
+    out.push(']');
+    if let Some(Gap { messages }) = end.gap {
+        put(out, format_args!(",\"gap\":{}", json!({ "messages": messages })));
+    }
+    if let Some(Fault { text, key, code }) = end.fault {
+        let error = json!({ "content": text, "metadata": { "key": key, "code": code } });
+        put(out, format_args!(",\"error\":{error}"));
+    }
+    if let Some((cursor, limit)) = end.page {
+        put(out, format_args!(",\"pagination\":{}", json!({ "nextCursor": cursor, "limit": limit })));
+    }
+    out.push('}');
+}
+
+fn xml_end(out: &mut String, end: &End<'_>) {
     out.push_str("</items>");
-    if let Some(Fault { text, key, code }) = fault {
+    match end.gap {
+        Some(Gap { messages: Some(count) }) => {
+            put(out, format_args!("<gap><messages>{count}</messages></gap>"));
+        }
+        Some(Gap { messages: None }) => out.push_str("<gap><messages/></gap>"),
+        None => {}
+    }
+    if let Some(Fault { text, key, code }) = end.fault {
         let entry = |name: &str, value: &str| format!("<entry name=\"{name}\">{}</entry>", escaped(value));
         let (text, key, code) = (escaped(text), entry("key", key), entry("code", code));
         put(out, format_args!("<error><content>{text}</content><metadata>{key}{code}</metadata></error>"));
     }
-    if let Some((cursor, limit)) = page {
+    if let Some((cursor, limit)) = end.page {
         let cursor = escaped(cursor);
         put(
             out,
@@ -229,6 +248,20 @@ fn xml_end(out: &mut String, fault: Option<&Fault>, page: Option<(&str, u32)>) {
         );
     }
     out.push_str("</response>");
+}
+
+fn text_end(out: &mut String, end: &End<'_>) {
+    match end.gap {
+        Some(Gap { messages: Some(count) }) => put(out, format_args!("\ngap\nmessages: {count}\n")),
+        Some(Gap { messages: None }) => out.push_str("\ngap\nmessages: unknown\n"),
+        None => {}
+    }
+    if let Some(Fault { text, key, code }) = end.fault {
+        put(out, format_args!("\nerror\ncontent: {text}\nkey: {key}\ncode: {code}\n"));
+    }
+    if let Some((cursor, limit)) = end.page {
+        put(out, format_args!("\npagination\nnextCursor: {cursor}\nlimit: {limit}\n"));
+    }
 }
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
@@ -284,7 +317,9 @@ mod tests {
             }
         }
         let fault = Fault { text: "Gone & lost.".to_owned(), key: "KEY".into(), code: "a.code" };
-        envelope.end(&mut out, more.then_some(&fault), more.then_some(("Y3Vyc29y", 7)));
+        let all =
+            End { gap: Some(Gap { messages: Some(3) }), fault: Some(&fault), page: Some(("Y3Vyc29y", 7)) };
+        envelope.end(&mut out, &if more { all } else { End::default() });
         out
     }
 
@@ -303,6 +338,7 @@ mod tests {
         }
         let expected = json!({
             "items": items,
+            "gap": { "messages": 3 },
             "error": { "content": "Gone & lost.", "metadata": { "key": "KEY", "code": "a.code" } },
             "pagination": { "nextCursor": "Y3Vyc29y", "limit": 7 },
         });
@@ -318,7 +354,7 @@ mod tests {
              <content><![CDATA[a]]]]><![CDATA[>]]>&#13;<![CDATA[<b]]></content>\
              <headers><header name=\"X-A\">1</header><header name=\"X-A\">&lt;2&gt;</header></headers>\
              <metadata><entry name=\"key\">k</entry></metadata></item></items>\
-             <error><content>Gone &amp; lost.</content><metadata><entry name=\"key\">KEY</entry>\
+             <gap><messages>3</messages></gap><error><content>Gone &amp; lost.</content><metadata><entry name=\"key\">KEY</entry>\
              <entry name=\"code\">a.code</entry></metadata></error>\
              <pagination><nextCursor>Y3Vyc29y</nextCursor><limit>7</limit></pagination></response>"
         );
@@ -333,9 +369,23 @@ mod tests {
             document(Format::Text, &[b"a", b"\xff"], true),
             "items\n\nitem\nid: id\ncontent: a\nheader X-A: 1\nheader X-A: <2>\nmetadata key: k\n\
              \nitem\nid: id\ncontent: /w==\nencoding: base64\nheader X-A: 1\nheader X-A: <2>\nmetadata key: k\n\
-             \nerror\ncontent: Gone & lost.\nkey: KEY\ncode: a.code\n\
+             \ngap\nmessages: 3\n\nerror\ncontent: Gone & lost.\nkey: KEY\ncode: a.code\n\
              \npagination\nnextCursor: Y3Vyc29y\nlimit: 7\n"
         );
+    }
+
+    #[test]
+    fn a_gap_of_which_nobody_knows_the_size_is_told_all_the_same() {
+        for (format, told) in [
+            (Format::Json, r#"],"gap":{"messages":null}}"#),
+            (Format::Xml, "</items><gap><messages/></gap></response>"),
+            (Format::Text, "\ngap\nmessages: unknown\n"),
+        ] {
+            let mut out = String::new();
+            let end = End { gap: Some(Gap { messages: None }), ..End::default() };
+            Envelope::new(format, false, false).end(&mut out, &end);
+            assert_eq!(out, told);
+        }
     }
 
     #[test]

@@ -6,23 +6,27 @@
 
 mod accept;
 mod answer;
-mod client;
 mod envelope;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::stream;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use sluice_api::{HttpGetConfig, Qos};
-use sluice_broker::ErrorKind;
-use sluice_message::{Position, Topic};
 use sluice_policy::{Caller, Hook};
-use sluice_stream::{Begin, Cursor, Lag, client_reader};
+use sluice_stream::{Lag, client_reader};
 use tokio::time::Instant;
-use tracing::warn;
 
-use self::{answer::Answer, envelope::Envelope};
-use crate::{Binding, Body, Refusal, open_stream::OpenStream, query::parameter};
+use self::{
+    answer::Answer,
+    envelope::{Envelope, Gap},
+};
+use crate::{
+    Binding, Body, Client, Refusal, client,
+    open_stream::OpenStream,
+    query::parameter,
+    resume::{self, Bookmark, Placed},
+};
 
 /// Serves one GET. Resolves once everything published from now on is sure to be read, unless the answer is
 /// full before. `client` is the other side of the connection.
@@ -32,35 +36,36 @@ pub async fn serve(
     qos: Qos,
     caller: Arc<Caller>,
     request: &Parts,
-    client: SocketAddr,
+    client: &Client,
 ) -> Result<Response<Body>, Refusal> {
     let format = accept::format(&request.headers)?;
     let limit = limit(request, settings)?;
     let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
-    let given = cursor(request, qos, &topics)?;
-    let identifier = client::identifier(request, &caller, client)?;
-    // Messages that are made for each reader have no place to go on from.
+    let identifier = client::identifier(request, &caller, client.address)?;
     let resumes = qos == Qos::Auto && binding.driver.capabilities().replay;
-    let reader = resumes.then(|| client_reader(&binding.api.0, &identifier));
-    let cursor = match &reader {
-        Some(reader) => resumed(binding, &topics, reader).await?,
-        None => join(binding, &topics, given.map_or_else(|| binding.begin.clone(), Begin::After)).await?,
+    let bookmark = match brought(request, qos)? {
+        Some(text) => Bookmark::Position(text),
+        // Messages that are made for each reader have no place to go on from.
+        None if resumes => Bookmark::Remembered(client_reader(&binding.api.0, &identifier)),
+        None => Bookmark::New,
     };
+    let Placed { cursor, has_gap, reader } =
+        resume::place(binding, &topics, bookmark, Lag::CatchUp, false).await?;
     let answer = Answer {
         chain: binding.chains.select(Hook::Deliver, &caller),
-        caller,
         envelope: Envelope::new(format, settings.headers_in_payload, settings.metadata_in_payload),
         position: cursor.position(),
         cursor,
         batch: Vec::new(),
         item: None,
-        has_cursor: matches!(qos, Qos::AtLeastOnce | Qos::AtMostOnce),
+        has_cursor: qos.tells_positions(),
+        gap: has_gap.then_some(Gap { messages: None }),
         reader,
         limit,
         taken: 0,
         deadline: Instant::now() + Duration::from_millis(settings.messages_limit_duration_ms),
         stage: answer::Stage::Begin,
-        open: OpenStream::new(binding, client.to_string()),
+        open: OpenStream::new(binding, "http-get", caller, client),
     };
     let mut response = Response::new(Body::Stream(Box::pin(stream::unfold(answer, Answer::next))));
     let headers = response.headers_mut();
@@ -83,49 +88,14 @@ fn limit(request: &Parts, settings: &HttpGetConfig) -> Result<u32, Refusal> {
     Ok(wanted.min(settings.messages_limit_count))
 }
 
-/// The position that the client brings.
-fn cursor(request: &Parts, qos: Qos, topics: &[Topic]) -> Result<Option<Position>, Refusal> {
-    let Some(text) = parameter(request.uri.query(), "cursor") else { return Ok(None) };
-    let refused = |text: String| Refusal::new(StatusCode::BAD_REQUEST, "http-get.cursor", text);
-    if matches!(qos, Qos::None | Qos::Auto) {
+/// The position that the client brings, as text.
+fn brought(request: &Parts, qos: Qos) -> Result<Option<String>, Refusal> {
+    let text = resume::cursor(request);
+    if text.is_some() && !qos.tells_positions() {
         let text = format!("This API gives no cursors: its qos is '{}'.", qos.as_str());
-        return Err(refused(text));
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "position.unknown", text));
     }
-    // What is given out where nothing was read yet of a topic that has nothing yet: its beginning.
-    if text.is_empty() {
-        return Ok(Some(Position::new()));
-    }
-    // A plus sign that the client did not escape has become a space, which is no base64.
-    let position = Position::decode(&text.replace(' ', "+"));
-    let position = position.map_err(|error| refused(format!("The cursor is none of this API. {error}")))?;
-    let own = position.nexts().all(|(topic, ..)| topics.contains(topic));
-    if !own || position.is_empty() {
-        return Err(refused("The cursor is none of this API: it does not belong to its topics.".to_owned()));
-    }
-    Ok(Some(position))
-}
-
-async fn join(binding: &Binding, topics: &[Topic], begin: Begin) -> Result<Cursor, Refusal> {
-    Ok(binding.hubs.join(&binding.driver, topics, begin, Lag::CatchUp).await?)
-}
-
-/// Where the client's last answer ended. Where that is lost, or there was none, the client begins anew.
-async fn resumed(binding: &Binding, topics: &[Topic], reader: &str) -> Result<Cursor, Refusal> {
-    let stored = binding.positions.load(reader).await.map_err(|error| {
-        warn!(api = %binding.api, reader, %error, "The position of a client cannot be read.");
-        let text = "The gateway cannot read where this client has come to. Try again.";
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "http-get.position", text)
-    })?;
-    if let Some(position) = stored {
-        let begin = Begin::After(position);
-        match binding.hubs.join(&binding.driver, topics, begin, Lag::CatchUp).await {
-            Err(error) if error.kind == ErrorKind::PositionLost => {
-                warn!(api = %binding.api, reader, %error, "A client begins anew, since its position is lost.");
-            }
-            joined => return Ok(joined?),
-        }
-    }
-    join(binding, topics, binding.begin.clone()).await
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -152,22 +122,62 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_taken_from_where_it_was_given() {
-        let mut position = Position::new();
-        position.set_next(&Topic::from("t"), sluice_message::Partition(0), sluice_message::Offset(7));
-        let (text, topics) = (position.encode(), [Topic::from("t")]);
-        let read = |text: &str, qos, topics: &[Topic]| cursor(&asked(&format!("cursor={text}")), qos, topics);
-        assert_eq!(read(&text, Qos::AtLeastOnce, &topics).unwrap(), Some(position));
-        assert_eq!(cursor(&asked(""), Qos::AtLeastOnce, &topics).unwrap(), None);
-        assert_eq!(read("", Qos::AtLeastOnce, &topics).unwrap(), Some(Position::new()), "the beginning");
-        for (text, qos, topics) in [
-            (&*text, Qos::AtMostOnce, [Topic::from("other")]),
-            (&*text, Qos::Auto, topics.clone()),
-            ("!", Qos::AtLeastOnce, topics.clone()),
-            ("eA==", Qos::AtLeastOnce, topics),
-        ] {
-            assert_eq!(read(text, qos, &topics).unwrap_err().code, "http-get.cursor", "{text} {qos:?}");
+    fn a_cursor_is_refused_where_none_are_given() {
+        for qos in Qos::ALL {
+            let taken = brought(&asked("cursor=x"), qos);
+            assert_eq!(taken.is_ok(), qos.tells_positions(), "{qos:?}");
+            assert_eq!(brought(&asked(""), qos).unwrap(), None);
         }
+    }
+
+    /// The document that a GET with this query is answered with.
+    async fn document(binding: &Arc<Binding>, query: &str) -> Value {
+        let mut request = asked(query);
+        request.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let (settings, (_, client)) = (HttpGetConfig::default(), testing::request());
+        let caller = testing::caller(binding, "http-get");
+        let answer = serve(binding, &settings, Qos::AtLeastOnce, caller, &request, &client).await.unwrap();
+        let Body::Stream(pieces) = answer.into_body() else { panic!("no stream") };
+        serde_json::from_slice(&pieces.collect::<Vec<_>>().await.concat()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn messages_that_the_broker_has_dropped_are_a_gap_of_which_a_client_hears_once() {
+        let bench = testing::Bench::new(2, &json!({}));
+        for number in 0..10 {
+            bench.publish("t", number.to_string()).await;
+        }
+        let first = document(&bench.binding, "limit=1&cursor=").await;
+        assert_eq!((&first["items"][0]["content"], &first["gap"]), (&json!("0"), &Value::Null));
+        bench.log.drop_before(6);
+        let cursor = first["pagination"]["nextCursor"].as_str().unwrap();
+        let second = document(&bench.binding, &format!("limit=2&cursor={cursor}")).await;
+        assert_eq!(
+            (&second["items"][1]["content"], &second["gap"]),
+            (&json!("7"), &json!({ "messages": 5 }))
+        );
+        let cursor = second["pagination"]["nextCursor"].as_str().unwrap();
+        let third = document(&bench.binding, &format!("limit=2&cursor={cursor}")).await;
+        assert_eq!((&third["items"][0]["content"], &third["gap"]), (&json!("8"), &Value::Null));
+    }
+
+    #[tokio::test]
+    async fn a_cursor_of_another_api_may_be_a_gap_in_front_of_what_comes() {
+        let bench = testing::Bench::new(8, &json!({ "guarantees": { "unknownPosition": "latest" } }));
+        bench.publish("t", "old").await;
+        let asking = document(&bench.binding, "limit=1&cursor=nonsense");
+        let posting = async {
+            // Its hub is there before its place is.
+            while bench.metrics.hub_consumers.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+            bench.publish("t", "new").await;
+        };
+        let (answer, ()) = tokio::join!(asking, posting);
+        assert_eq!(
+            (&answer["items"][0]["content"], &answer["gap"]),
+            (&json!("new"), &json!({ "messages": null }))
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -178,8 +188,8 @@ mod tests {
         let caller = Arc::new(Caller::new(&binding.chains, "http-get", ""));
         let mut request = asked("");
         request.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let (settings, client) = (HttpGetConfig::default(), ([10, 0, 0, 1], 1).into());
-        let answer = serve(&binding, &settings, Qos::None, caller, &request, client).await.unwrap();
+        let (settings, (_, client)) = (HttpGetConfig::default(), testing::request());
+        let answer = serve(&binding, &settings, Qos::None, caller, &request, &client).await.unwrap();
         let Body::Stream(mut pieces) = answer.into_body() else { panic!("no stream") };
         let mut document = Vec::new();
         while let Some(piece) = pieces.next().await {

@@ -8,23 +8,50 @@ use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::json;
 use sluice_api::SseConfig;
 use sluice_message::{FrameKind, Message};
 
 /// A comment, sent when nothing else was for a while.
 pub(super) const HEARTBEAT: &[u8] = b":\n\n";
 
-/// The goodbye of a stream whose API stops serving.
-pub(super) const GOAWAY: &[u8] = b"event: goaway\ndata: Stopping, please reconnect\n\n";
-
-/// The first event: how many milliseconds the client waits before it reconnects.
+/// How many milliseconds the client waits before it reconnects.
 pub(super) fn retry(milliseconds: u64) -> Bytes {
     format!("retry: {milliseconds}\n\n").into()
+}
+
+/// The goodbye of a stream that has to be opened anew, after so many milliseconds.
+pub(super) fn goodbye(milliseconds: u64) -> Bytes {
+    format!("retry: {milliseconds}\n\nevent: goaway\ndata: Stopping, please reconnect\n\n").into()
 }
 
 /// Tells the client that it was too slow for so many messages.
 pub(super) fn skipped(count: u64) -> Bytes {
     format!("event: skipped\ndata: {{\"messages\":{count}}}\n\n").into()
+}
+
+/// Tells the client that so many messages are missing, or nobody can say how many. With the position behind the
+/// gap as its id, a client that reconnects does not hear of the gap again.
+pub(super) fn gap(count: Option<u64>, position: Option<&str>) -> Bytes {
+    let mut data = json!({ "messages": count });
+    let mut frame = BytesMut::new();
+    if let Some(position) = position {
+        data["position"] = position.into();
+        put_field(&mut frame, b"id: ", position);
+    }
+    frame.put_slice(b"event: gap\n");
+    put_field(&mut frame, b"data: ", &data.to_string());
+    frame.put_u8(b'\n');
+    frame.freeze()
+}
+
+/// Tells the client that its stream ends because it is so many messages behind, and where it can go on.
+pub(super) fn disconnected(behind: u64, position: Option<&str>) -> Bytes {
+    let mut data = json!({ "reason": "slow", "messages": behind });
+    if let Some(position) = position {
+        data["position"] = position.into();
+    }
+    format!("event: disconnected\ndata: {data}\n\n").into()
 }
 
 /// Tells the client why its stream ends.
@@ -35,16 +62,23 @@ pub(super) fn error(text: &str) -> Bytes {
     frame.freeze()
 }
 
-/// The event of a message, rendered once for all clients with the same settings.
-pub(super) fn message<'a>(message: &'a Message, settings: &SseConfig) -> &'a Bytes {
-    let kind = 0x5e00 | u16::from(settings.metadata_as_comment) | u16::from(settings.headers_as_comment) << 1;
-    message.frame(FrameKind(kind), || render(message, settings))
+/// The event of a message, rendered once for all clients with the same settings. Its id is the message's position
+/// where the API tells positions, else the one that the broker gave it.
+pub(super) fn message<'a>(message: &'a Message, settings: &SseConfig, tells_positions: bool) -> &'a Bytes {
+    let kind = 0x5e00
+        | u16::from(settings.metadata_as_comment)
+        | u16::from(settings.headers_as_comment) << 1
+        | u16::from(tells_positions) << 2;
+    message.frame(FrameKind(kind), || {
+        let id = if tells_positions { message.position().map(|text| &**text) } else { message.id() };
+        render(message, settings, id)
+    })
 }
 
-fn render(message: &Message, settings: &SseConfig) -> Bytes {
+fn render(message: &Message, settings: &SseConfig, id: Option<&str>) -> Bytes {
     let mut frame = BytesMut::with_capacity(message.payload().len() + 64);
     // An id with these characters would be read as something else or ignored.
-    if let Some(id) = message.id().filter(|id| !id.contains(['\0', '\n', '\r'])) {
+    if let Some(id) = id.filter(|id| !id.contains(['\0', '\n', '\r'])) {
         put_field(&mut frame, b"id: ", id);
     }
     // The stream is UTF-8. Content that is not goes out in base64 under another event name, so that no
@@ -116,7 +150,7 @@ mod tests {
     fn rendered(message: &Message, metadata: bool, headers: bool) -> String {
         let settings =
             SseConfig { metadata_as_comment: metadata, headers_as_comment: headers, ..SseConfig::default() };
-        String::from_utf8(super::message(message, &settings).to_vec()).unwrap()
+        String::from_utf8(super::message(message, &settings, false).to_vec()).unwrap()
     }
 
     fn text(content: &str) -> String {
@@ -136,6 +170,21 @@ mod tests {
         let with_id = |id: &str| rendered(&Message::builder().payload("x").id(id).build(), false, false);
         assert_eq!(with_id("7"), "id: 7\nevent: message\ndata: x\n\n");
         assert_eq!(with_id("7\ndata: y"), "event: message\ndata: x\n\n");
+    }
+
+    #[test]
+    fn a_position_is_the_id_where_positions_are_told_and_not_seen_elsewhere() {
+        let placed = Message::builder().payload("x").id("7").build().with_position("dEAwIzE=".into());
+        let frame = |tells_positions| message(&placed, &SseConfig::default(), tells_positions).clone();
+        assert_eq!(frame(true), "id: dEAwIzE=\nevent: message\ndata: x\n\n");
+        assert_eq!(frame(false), "id: 7\nevent: message\ndata: x\n\n");
+    }
+
+    #[test]
+    fn a_gap_says_how_much_is_missing_and_where_it_goes_on() {
+        assert_eq!(gap(None, None), "event: gap\ndata: {\"messages\":null}\n\n");
+        let told = "id: cA==\nevent: gap\ndata: {\"messages\":3,\"position\":\"cA==\"}\n\n";
+        assert_eq!(gap(Some(3), Some("cA==")), told);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Why a connection ends, and how the client is told: the codes of RFC 6455 section 7.4.1 as that means them.
 
 use bytes::Bytes;
+use http::StatusCode;
 use sluice_broker::{DriverError, ErrorKind, Fault};
 use sluice_websocket::{CloseCode, Violation, encode};
 
@@ -63,6 +64,18 @@ impl From<DriverError> for End {
     }
 }
 
+/// The end for a client that cannot be placed where it wants to begin.
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        let code = match refusal.status {
+            status if status.is_client_error() => CloseCode::POLICY,
+            StatusCode::SERVICE_UNAVAILABLE => CloseCode::TRY_LATER,
+            _ => CloseCode::INTERNAL,
+        };
+        Self::Closed(code, refusal.message)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +95,19 @@ mod tests {
         assert_eq!(code(ErrorKind::Closed), CloseCode::TRY_LATER);
         assert_eq!(code(ErrorKind::TooLarge), CloseCode::TOO_BIG);
         assert_eq!(code(ErrorKind::Configuration), CloseCode::INTERNAL);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_had_now_is_one_to_come_back_for() {
+        for (status, expected) in [
+            (StatusCode::BAD_REQUEST, CloseCode::POLICY),
+            (StatusCode::SERVICE_UNAVAILABLE, CloseCode::TRY_LATER),
+            (StatusCode::INTERNAL_SERVER_ERROR, CloseCode::INTERNAL),
+        ] {
+            let End::Closed(code, reason) = Refusal::new(status, "x", "Why.").into() else {
+                panic!("nothing to tell")
+            };
+            assert_eq!((code, &*reason), (expected, "Why."));
+        }
     }
 }

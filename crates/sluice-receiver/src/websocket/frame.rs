@@ -5,6 +5,8 @@ use sluice_api::FrameFormat;
 use sluice_message::{FrameKind, Headers, Message};
 use sluice_websocket::{Deflate, Kind, encode};
 
+use super::document::document;
+
 const CONTENT_TYPE: &str = "Content-Type";
 
 /// The frame of a message, rendered once for all clients of the same format and compression.
@@ -13,16 +15,21 @@ pub(super) fn message(message: &Message, format: FrameFormat, deflate: Option<De
         FrameFormat::Binary => 0,
         FrameFormat::Text => 1,
         FrameFormat::Auto => 2,
+        FrameFormat::Json => 3,
     };
     let window_bits = deflate.map_or(0, |deflate| u16::from(deflate.server_window_bits));
     let kind = FrameKind(0x3500 | format_number << 4 | window_bits);
-    message.frame(kind, || {
-        let kind = kind_of(message, format);
-        match deflate {
-            None => encode::message(kind, message.payload()),
-            Some(deflate) => encode::compressed(kind, message.payload(), deflate),
-        }
+    message.frame(kind, || match kind_of(message, format) {
+        None => encoded(Kind::Text, document(message).as_bytes(), deflate),
+        Some(kind) => encoded(kind, message.payload(), deflate),
     })
+}
+
+fn encoded(kind: Kind, content: &[u8], deflate: Option<Deflate>) -> Bytes {
+    match deflate {
+        None => encode::message(kind, content),
+        Some(deflate) => encode::compressed(kind, content, deflate),
+    }
 }
 
 /// The headers of a message that came in a frame of this kind, by which `auto` sends it in such a frame again.
@@ -34,14 +41,17 @@ pub(super) fn mark(kind: Kind) -> Headers {
     Headers::from_iter([(CONTENT_TYPE, content_type)])
 }
 
-fn kind_of(message: &Message, format: FrameFormat) -> Kind {
+/// The kind of frame that a message's content goes out in; `None` where a document goes in its place.
+fn kind_of(message: &Message, format: FrameFormat) -> Option<Kind> {
     let wanted = match format {
         FrameFormat::Binary => false,
         FrameFormat::Text => true,
         FrameFormat::Auto => message.headers().get(CONTENT_TYPE).is_none_or(|value| names_text(value)),
+        FrameFormat::Json => return None,
     };
     // A text frame that is not UTF-8 would make the client close the connection.
-    if wanted && std::str::from_utf8(message.payload()).is_ok() { Kind::Text } else { Kind::Binary }
+    let is_text = wanted && std::str::from_utf8(message.payload()).is_ok();
+    Some(if is_text { Kind::Text } else { Kind::Binary })
 }
 
 /// Whether a media type is one that people can read.
@@ -56,6 +66,8 @@ fn names_text(content_type: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use sluice_websocket::agree;
+
     use super::*;
 
     fn sent_as(payload: &'static [u8], content_type: Option<&'static str>, format: FrameFormat) -> Kind {
@@ -96,7 +108,22 @@ mod tests {
     fn what_came_in_a_frame_goes_out_in_one_of_its_kind() {
         for kind in [Kind::Text, Kind::Binary] {
             let made = Message::builder().payload("x").headers(mark(kind)).build();
-            assert_eq!(kind_of(&made, FrameFormat::Auto), kind);
+            assert_eq!(kind_of(&made, FrameFormat::Auto), Some(kind));
         }
+    }
+
+    #[test]
+    fn a_document_is_rendered_once_for_clients_of_the_same_settings() {
+        let made = Message::builder().payload("x".repeat(1000)).build();
+        let [plain, again] = [None, None].map(|deflate| message(&made, FrameFormat::Json, deflate));
+        assert_eq!((plain.as_ptr(), plain[0]), (again.as_ptr(), 0x81));
+        let deflate = agree(["permessage-deflate"]);
+        let compressed = message(&made, FrameFormat::Json, deflate);
+        assert_eq!(compressed.as_ptr(), message(&made.clone(), FrameFormat::Json, deflate).as_ptr());
+        assert!(compressed[0] == 0xc1 && compressed.len() < 200);
+        assert_eq!(
+            message(&made, FrameFormat::Text, None)[2..],
+            *[&1000_u16.to_be_bytes()[..], made.payload()].concat()
+        );
     }
 }

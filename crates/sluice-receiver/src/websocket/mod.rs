@@ -3,29 +3,36 @@
 //! The connection's own task does everything: there is no task and no queue for a client. Its frames are
 //! those of the messages, shared with every other client of the same settings, compressed or not.
 
+mod control;
+mod deliverer;
+mod document;
 mod end;
+mod first_frame;
 mod frame;
 mod handshake;
+mod out;
+mod publisher;
+mod pulse;
 mod session;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    future,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use futures_util::FutureExt;
 use http::{Response, StatusCode, request::Parts};
-use sluice_api::WebsocketConfig;
-use sluice_policy::{Caller, Hook};
-use sluice_stream::Lag;
+use sluice_api::{Qos, WebsocketConfig};
+use sluice_policy::Caller;
 
 pub use handshake::is_asked_for;
 pub use session::Session;
 
-use crate::{
-    Binding, Body, Refusal,
-    open_stream::OpenStream,
-    websocket::session::{Deliverer, Publisher},
-};
+use self::{deliverer::Frames, first_frame::FirstFrame, out::Out};
+use crate::{Binding, Body, Client, Refusal, client, open_stream::OpenStream, query::parameter, resume};
 
 /// What the connection of an answer 101 goes on with: an extension of that answer, to be taken and run once the
 /// answer is written.
@@ -46,34 +53,75 @@ impl Upgrade {
 }
 
 /// Serves one GET for which [`is_asked_for`] is true. Resolves once everything published from now on will be
-/// sent, with an answer that has an [`Upgrade`]. `host` is the host that the request is for, `client` names the
-/// other side in logs.
+/// sent, with an answer that has an [`Upgrade`]. `host` is the host that the request is for, `client` is the other
+/// side of the connection.
 pub async fn open(
     binding: &Arc<Binding>,
     settings: &WebsocketConfig,
+    qos: Qos,
     caller: Arc<Caller>,
     request: &Parts,
     host: Option<&str>,
-    client: String,
+    client: &Client,
 ) -> Result<Response<Body>, Refusal> {
     let handshake = handshake::check(request, host, settings)?;
-    let deliverer = if settings.subscriber.enabled {
+    let asked = asked(request, settings, qos)?;
+    let mut identifier = None;
+    let out = if settings.subscriber.enabled {
         let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
-        let cursor = binding.hubs.join(&binding.driver, &topics, binding.begin.clone(), Lag::Skip).await?;
-        Some(Deliverer::new(cursor, binding.chains.select(Hook::Deliver, &caller)))
+        let lag = resume::lag(binding, qos);
+        match asked {
+            Asked::InFirstFrame => Out::Awaited(FirstFrame::new(topics.into_owned(), lag)),
+            Asked::InAddress(brought) => {
+                let bookmark = resume::bookmark(binding, qos, brought, request, &caller, client.address)?;
+                let placed = resume::place(binding, &topics, bookmark, lag, qos.tells_positions()).await?;
+                if placed.reader.is_some() {
+                    identifier = Some(client::identifier(request, &caller, client.address)?);
+                }
+                Out::Placing(future::ready(Ok(placed)).boxed())
+            }
+        }
     } else {
-        None
+        Out::Off
     };
-    let publisher = settings.publisher.enabled.then(|| Publisher {
-        binding: Arc::clone(binding),
-        chain: binding.chains.select(Hook::Publish, &caller),
-        caller: Arc::clone(&caller),
-    });
-    let open = OpenStream::new(binding, client);
-    let session = Session::new(open, settings, caller, handshake.deflate, publisher, deliverer);
+    let frames = Frames {
+        format: settings.frames,
+        deflate: handshake.deflate,
+        tells_positions: qos.tells_positions(),
+    };
+    let open = OpenStream::new(binding, "websocket", caller, client);
+    let session = Session::new(open, settings, frames, out);
     let mut response = handshake.answer();
+    response.headers_mut().extend(identifier.as_deref().and_then(client::header));
     response.extensions_mut().insert(Upgrade(Arc::new(Mutex::new(Some(Box::new(session))))));
     Ok(response)
+}
+
+/// Where a client says its place.
+enum Asked {
+    /// In the request, if at all.
+    InAddress(Option<String>),
+    /// In the first frame.
+    InFirstFrame,
+}
+
+/// Where the client says its place. What it asks for is refused where it would be ignored.
+fn asked(request: &Parts, settings: &WebsocketConfig, qos: Qos) -> Result<Asked, Refusal> {
+    let (cursor, first) = (resume::cursor(request), parameter(request.uri.query(), "resume"));
+    let wrong = match (&cursor, first.as_deref()) {
+        (None, None) => return Ok(Asked::InAddress(None)),
+        _ if !settings.subscriber.enabled => {
+            "There is nothing to resume: this API sends its clients nothing.".into()
+        }
+        _ if !qos.tells_positions() => {
+            format!("This API gives no positions to resume from: its qos is '{}'.", qos.as_str())
+        }
+        (Some(_), None) => return Ok(Asked::InAddress(cursor)),
+        (None, Some("frame")) => return Ok(Asked::InFirstFrame),
+        (None, Some(_)) => "The parameter 'resume' can only be 'frame'.".into(),
+        (Some(_), Some(_)) => "Bring the position by 'cursor' or by 'resume=frame', not by both.".into(),
+    };
+    Err(Refusal::new(StatusCode::BAD_REQUEST, "position.unknown", wrong))
 }
 
 /// What a plain GET is told by an API that has nothing else for it.

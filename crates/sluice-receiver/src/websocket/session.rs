@@ -8,27 +8,30 @@
 use std::{future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use sluice_api::{FrameFormat, WebsocketConfig};
-use sluice_broker::DriverError;
 use sluice_message::Message;
-use sluice_policy::{Caller, Chain, Outcome};
-use sluice_stream::{Cursor, Step};
-use sluice_websocket::{CloseCode, Decoder, Deflate, Event, Kind, Limits, encode};
+use sluice_websocket::{CloseCode, Decoder, Event, Kind, Limits, encode};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::OwnedSemaphorePermit,
     time::{Instant, sleep_until, timeout},
 };
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::{
-    Binding, Refusal,
+    Refusal,
     open_stream::OpenStream,
-    publishing::{self, Attempt, Failure},
+    publishing::Failure,
+    resume,
     websocket::{
+        deliverer::{Deliverer, Frames},
         end::End,
+        first_frame::{self, FirstFrame},
         frame,
+        out::{News, Out},
+        publisher::Publisher,
+        pulse::Pulse,
         wire::{Turn, Wire},
     },
 };
@@ -46,12 +49,12 @@ const UNFINISHED: &str = "The message did not arrive in time. Send faster, or in
 /// A connection that has agreed on WebSocket.
 pub struct Session {
     open: OpenStream,
-    format: FrameFormat,
-    deflate: Option<Deflate>,
+    frames: Frames,
     decoder: Decoder,
+    /// The bounds of the client's messages.
+    limits: Limits,
     publisher: Option<Arc<Publisher>>,
-    deliverer: Option<Deliverer>,
-    caller: Arc<Caller>,
+    out: Out,
     /// The message of the client that is on its way to the broker.
     publishing: Option<BoxFuture<'static, Result<(), Failure>>>,
     /// Bytes of the gateway's bound on request bodies that the client's message takes.
@@ -61,31 +64,6 @@ pub struct Session {
     pulse: Pulse,
 }
 
-/// The way in: what a message needs to be published.
-pub(super) struct Publisher {
-    pub(super) binding: Arc<Binding>,
-    pub(super) chain: Chain,
-    pub(super) caller: Arc<Caller>,
-}
-
-/// The way out: where messages come from.
-pub(super) struct Deliverer {
-    cursor: Cursor,
-    chain: Chain,
-    /// Messages that were fetched and not sent yet, the next one at the end.
-    batch: Vec<Message>,
-    /// A message that a policy wants to be sent later, and nothing before it.
-    delayed: Option<(Instant, Message)>,
-}
-
-/// When the client was heard last, and what follows from it.
-struct Pulse {
-    interval: Duration,
-    patience: Duration,
-    heard: Instant,
-    asked: Instant,
-}
-
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").finish_non_exhaustive()
@@ -93,25 +71,18 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn new(
-        open: OpenStream,
-        settings: &WebsocketConfig,
-        caller: Arc<Caller>,
-        deflate: Option<Deflate>,
-        publisher: Option<Publisher>,
-        deliverer: Option<Deliverer>,
-    ) -> Self {
+    pub(super) fn new(open: OpenStream, settings: &WebsocketConfig, frames: Frames, out: Out) -> Self {
         let limits = Limits {
             frame: settings.max_frame_bytes.unwrap_or(usize::MAX),
             message: open.binding.max_body_bytes,
         };
+        let first = if matches!(out, Out::Awaited(_)) { first_frame::LIMITS } else { limits };
         Self {
-            format: settings.frames,
-            deflate,
-            decoder: Decoder::new(limits, deflate.is_some()),
-            publisher: publisher.map(Arc::new),
-            deliverer,
-            caller,
+            decoder: Decoder::new(first, frames.deflate.is_some()),
+            frames,
+            limits,
+            publisher: settings.publisher.enabled.then(|| Publisher::new(&open)),
+            out,
             publishing: None,
             reserved: None,
             due: Instant::now(),
@@ -129,13 +100,17 @@ impl Session {
     ) {
         let mut wire = Wire::new(stream, received);
         let end = self.serve(&mut wire).await;
-        debug!(api = %self.open.binding.api, client = self.open.client, ?end, "A WebSocket ends.");
+        debug!(api = %self.open.binding.api, client = %self.open.client, ?end, "A WebSocket ends.");
         // A client that does not take its close is left without.
         let _closed = timeout(CLOSE_TIMEOUT, self.close(&mut wire, &end)).await;
+        if let Out::On(deliverer) = &mut self.out
+            && wire.queued() == 0
+        {
+            deliverer.settle();
+        }
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<'_, S>) -> End {
-        let drain = self.open.binding.drain.clone();
         loop {
             if let Some(end) = self.read(wire) {
                 return end;
@@ -143,10 +118,10 @@ impl Session {
             let (read, idle) = (self.may_read(wire), wire.queued() == 0);
             let (deadline, published) = (self.pulse.deadline(), self.publishing.is_none());
             let (due, unfinished) = (self.due, published && self.reserved.is_some());
-            let Self { publishing, deliverer, .. } = &mut *self;
+            let Self { publishing, out, open, .. } = &mut *self;
             let end = tokio::select! {
                 biased;
-                () = drain.cancelled(), if published => Some(End::closed(CloseCode::TRY_LATER, "Try Again Later")),
+                () = open.is_over(), if published => self.move_on(),
                 result = awaited(publishing), if !published => self.settle(result),
                 // Before what is received: signs of life do not make a message come.
                 () = sleep_until(due), if unfinished => Some(End::closed(CloseCode::POLICY, UNFINISHED)),
@@ -158,27 +133,45 @@ impl Session {
                     }
                     Ok(Turn::Sent) => None,
                 },
-                step = next(deliverer), if idle => match step {
-                    Ok(Step::Messages) => self.send_batch(wire),
-                    Ok(Step::Skipped(count)) => {
-                        self.tell_skipped(count);
-                        None
-                    }
-                    Ok(Step::Ended) => Some(End::closed(CloseCode::NORMAL, "Bye")),
-                    Err(error) => {
-                        warn!(
-                            api = %self.open.binding.api, client = self.open.client, %error,
-                            "A WebSocket ends because its broker cannot be read."
-                        );
-                        Some(error.into())
-                    }
-                },
+                news = out.next(idle) => self.deliver(news, wire),
                 () = sleep_until(deadline), if published => self.pulse.beat(wire),
             };
             if let Some(end) = end {
                 return end;
             }
         }
+    }
+
+    /// Goes on under the deployment that came in place of this one, on the same connection and at the same place.
+    fn move_on(&mut self) -> Option<End> {
+        if !self.open.move_on() {
+            return Some(match self.open.is_replaced() {
+                true => End::closed(CloseCode::RESTART, "Service Restart"),
+                false => End::closed(CloseCode::TRY_LATER, "Try Again Later"),
+            });
+        }
+        self.publisher = self.publisher.as_ref().map(|_| Publisher::new(&self.open));
+        if let Out::On(deliverer) = &mut self.out {
+            deliverer.move_on(&self.open);
+        }
+        None
+    }
+
+    /// What follows from what came on the way out.
+    fn deliver<S>(&mut self, news: News, wire: &mut Wire<'_, S>) -> Option<End> {
+        match news {
+            News::Overdue => return Some(first_frame::overdue()),
+            News::Placed(Err(refusal)) => return Some(refusal.into()),
+            News::Placed(Ok(placed)) => {
+                self.out = Out::On(Box::new(Deliverer::new(placed, self.frames, &self.open, wire)));
+            }
+            News::Step(step) => {
+                if let Out::On(deliverer) = &mut self.out {
+                    return deliverer.take(step, &self.open, wire);
+                }
+            }
+        }
+        None
     }
 
     /// Whether the client's next word is wanted.
@@ -208,29 +201,41 @@ impl Session {
         None
     }
 
-    /// Begins to publish a message of the client.
+    /// Takes a message of the client.
     fn take(&mut self, kind: Kind, payload: Bytes) -> Option<End> {
-        let Some(publisher) = &self.publisher else {
+        match std::mem::replace(&mut self.out, Out::Off) {
+            Out::Awaited(first) => self.place(first, kind, &payload).err(),
+            out => {
+                self.out = out;
+                self.publish(kind, payload)
+            }
+        }
+    }
+
+    /// Begins to look for the place that the client's first frame names.
+    fn place(&mut self, first: FirstFrame, kind: Kind, payload: &[u8]) -> Result<(), End> {
+        let bookmark = first_frame::read(kind, payload)?;
+        self.decoder.limit(self.limits);
+        self.reserved = None;
+        let binding = Arc::clone(&self.open.binding);
+        let placing = async move { resume::place(&binding, &first.topics, bookmark, first.lag, true).await };
+        self.out = Out::Placing(placing.boxed());
+        Ok(())
+    }
+
+    /// Begins to publish a message of the client.
+    fn publish(&mut self, kind: Kind, payload: Bytes) -> Option<End> {
+        let Some(publisher) = self.publisher.clone() else {
             return Some(End::closed(CloseCode::POLICY, "This API takes no messages of its clients."));
         };
-        let publisher = Arc::clone(publisher);
         if let Some(end) = self.reserve(payload.len()) {
             return Some(end);
         }
         let mut message = Message::builder().payload(payload);
-        if self.format == FrameFormat::Auto {
+        if self.frames.format == FrameFormat::Auto {
             message = message.headers(frame::mark(kind));
         }
-        let message = message.build();
-        self.publishing = Some(Box::pin(async move {
-            let Publisher { binding, chain, caller } = &*publisher;
-            let attempt = Attempt::new(binding);
-            let result = publishing::publish(binding, chain, caller, message).await;
-            if matches!(result, Ok(()) | Err(Failure::Dropped { .. })) {
-                attempt.succeeded();
-            }
-            result
-        }));
+        self.publishing = Some(publisher.publish(message.build()).boxed());
         None
     }
 
@@ -272,45 +277,6 @@ impl Session {
         }
     }
 
-    /// Sends what was fetched, up to a message that a policy holds up.
-    fn send_batch<S>(&mut self, wire: &mut Wire<'_, S>) -> Option<End> {
-        let Deliverer { chain, batch, delayed, .. } = self.deliverer.as_mut()?;
-        let metrics = &self.open.binding.metrics;
-        let mut send = |message: &Message| {
-            wire.send(frame::message(message, self.format, self.deflate).clone());
-            metrics.delivered.inc();
-        };
-        if let Some((_, message)) = delayed.take() {
-            send(&message);
-        }
-        while let Some(message) = batch.pop() {
-            let outcome = match chain.is_empty() {
-                true => Outcome::Pass(message),
-                false => chain.run(&self.caller.context(), message),
-            };
-            match outcome {
-                Outcome::Pass(message) => send(&message),
-                Outcome::Delayed(message, delay) => {
-                    *delayed = Some((Instant::now() + delay, message));
-                    return None;
-                }
-                Outcome::Dropped { .. } => drop(metrics.dropped_by_policy.inc()),
-                Outcome::Rejected(rejection) => {
-                    return Some(End::closed(CloseCode::POLICY, &*rejection.message));
-                }
-            }
-        }
-        None
-    }
-
-    fn tell_skipped(&self, count: u64) {
-        self.open.binding.metrics.skipped.inc_by(count);
-        warn!(
-            api = %self.open.binding.api, client = self.open.client, messages = count,
-            "A client was too slow; messages were skipped for it."
-        );
-    }
-
     /// Writes what is on its way and the last frame. Where this side closes, waits for the client's answer.
     async fn close<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<'_, S>, end: &End) {
         let Some(last) = end.frame() else { return };
@@ -342,66 +308,5 @@ async fn awaited(publishing: &mut Option<BoxFuture<'static, Result<(), Failure>>
     match publishing {
         Some(publishing) => publishing.await,
         None => future::pending().await,
-    }
-}
-
-/// The next step of the way out; never, where there is none.
-async fn next(deliverer: &mut Option<Deliverer>) -> Result<Step, DriverError> {
-    match deliverer {
-        Some(deliverer) => deliverer.next().await,
-        None => future::pending().await,
-    }
-}
-
-impl Deliverer {
-    pub(super) const fn new(cursor: Cursor, chain: Chain) -> Self {
-        Self { cursor, chain, batch: Vec::new(), delayed: None }
-    }
-
-    /// Waits until there is something to send. Cancel-safe.
-    async fn next(&mut self) -> Result<Step, DriverError> {
-        if let Some((until, _)) = &self.delayed {
-            sleep_until(*until).await;
-            return Ok(Step::Messages);
-        }
-        if !self.batch.is_empty() {
-            return Ok(Step::Messages);
-        }
-        let step = self.cursor.next(&mut self.batch).await?;
-        self.batch.reverse();
-        Ok(step)
-    }
-}
-
-impl Pulse {
-    fn new(settings: &WebsocketConfig) -> Self {
-        let now = Instant::now();
-        Self {
-            interval: Duration::from_millis(settings.ping_interval_ms),
-            patience: Duration::from_millis(settings.idle_timeout_ms),
-            heard: now,
-            asked: now,
-        }
-    }
-
-    fn hear(&mut self) {
-        self.heard = Instant::now();
-    }
-
-    fn deadline(&self) -> Instant {
-        (self.heard + self.patience).min(self.heard.max(self.asked) + self.interval)
-    }
-
-    /// Asks a silent client whether it is there, or gives it up.
-    fn beat<S>(&mut self, wire: &mut Wire<'_, S>) -> Option<End> {
-        self.asked = Instant::now();
-        if self.asked >= self.heard + self.patience {
-            return Some(End::closed(CloseCode::GOING_AWAY, "No sign of life"));
-        }
-        // A client that does not even take what it was sent needs no further question.
-        if wire.queued() == 0 {
-            wire.send(encode::ping());
-        }
-        None
     }
 }

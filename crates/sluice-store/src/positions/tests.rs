@@ -1,11 +1,15 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first thing that is not as it says")]
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use sluice_message::{Offset, Partition, Topic};
-use sluice_stream::{MAX_CLIENTS, MAX_READER_BYTES, client_prefix, client_reader, subscription_reader};
+use sluice_stream::{MAX_READER_BYTES, client_prefix, client_reader, subscription_reader};
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use super::*;
+use crate::{Store, ledger::MAX_WAITING};
 
 fn position(next: u64) -> Position {
     let mut position = Position::new();
@@ -14,19 +18,11 @@ fn position(next: u64) -> Position {
 }
 
 async fn positions(directory: &TempDir) -> StoredPositions {
-    Store::open(directory.path()).await.unwrap().positions()
+    Store::open(directory.path()).await.unwrap().positions_and_notes().0
 }
 
-/// Runs SQL through the connection that the positions use.
-async fn run(positions: &StoredPositions, sql: &'static str) {
-    let mut connection = positions.0.connection.lock().await;
-    sqlx::raw_sql(sql).execute(&mut *connection).await.unwrap();
-}
-
-/// What stands in the database, whatever waits.
 async fn on_disk(positions: &StoredPositions, reader: &str) -> Option<String> {
-    let mut connection = positions.0.connection.lock().await;
-    sql::load(&mut connection, reader).await.unwrap()
+    positions.0.on_disk::<Position>(reader).await
 }
 
 #[tokio::test]
@@ -74,17 +70,34 @@ async fn a_thousand_readers_that_save_at_once_share_a_transaction() {
     let names: Vec<_> = (0..1000).map(|number| subscription_reader(&number.to_string())).collect();
     let mut saves = join_all(names.iter().map(|name| positions.save(name, position(7))));
     assert!((&mut saves).now_or_never().is_none(), "all have asked");
-    let (batch, callers) = positions.0.lock().take();
-    assert_eq!((batch.readers.len(), callers.len()), (1000, 1000), "one transaction answers all");
+    let (batch, callers) = positions.0.queue().take();
+    assert_eq!((batch.positions.by_name.len(), callers.len()), (1000, 1000), "one transaction answers all");
     // Given back, as after a failure, so that the writer does its work.
     for (name, caller) in names.iter().zip(callers) {
-        let mut queue = positions.0.lock();
+        let mut queue = positions.0.queue();
         queue.set(name, Some(position(7)), false).unwrap();
         queue.add_caller(caller);
     }
     saves.await.into_iter().for_each(|saved| saved.unwrap());
     for name in &names {
         assert_eq!(on_disk(&positions, name).await.as_deref(), Some("t@0#6"));
+    }
+}
+
+#[tokio::test]
+async fn thousands_that_load_at_once_get_each_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let positions = positions(&directory).await;
+    let name = |number: u64| subscription_reader(&number.to_string());
+    for number in (0..2500).filter(|number| number % 5 != 0) {
+        positions.save_soon(&name(number), position(number)).unwrap();
+    }
+    positions.flush().await.unwrap();
+    // Each is asked for twice, so that one row answers many.
+    let names: Vec<_> = (0..2500).chain(0..2500).map(|number| (number, name(number))).collect();
+    let loaded = join_all(names.iter().map(|(_, name)| positions.load(name))).await;
+    for ((number, name), loaded) in names.iter().zip(loaded) {
+        assert_eq!(loaded.unwrap(), (number % 5 != 0).then(|| position(*number)), "{name}");
     }
 }
 
@@ -140,17 +153,15 @@ async fn of_the_clients_of_an_api_those_written_longest_ago_go_first() {
 async fn a_failed_write_is_told_to_those_who_wait_and_tried_again_for_the_others() {
     let directory = tempfile::tempdir().unwrap();
     let positions = positions(&directory).await;
-    run(
-        &positions,
-        "CREATE TRIGGER broken BEFORE INSERT ON positions BEGIN SELECT RAISE(ABORT, 'on purpose'); END",
-    )
-    .await;
+    let broken =
+        "CREATE TRIGGER broken BEFORE INSERT ON positions BEGIN SELECT RAISE(ABORT, 'on purpose'); END";
+    positions.0.run(broken).await;
     positions.save_soon("soon", position(1)).unwrap();
     let error = positions.save("now", position(1)).await.unwrap_err().to_string();
     assert!(error.contains("on purpose"), "{error}");
     assert_eq!(positions.load("now").await.unwrap(), None, "what was refused is not stored later");
     assert_eq!(positions.load("soon").await.unwrap(), Some(position(1)), "what waits is not forgotten");
-    run(&positions, "DROP TRIGGER broken").await;
+    positions.0.run("DROP TRIGGER broken").await;
     positions.flush().await.unwrap();
     assert_eq!(on_disk(&positions, "soon").await.as_deref(), Some("t@0#0"));
     assert_eq!(on_disk(&positions, "now").await, None);
@@ -179,6 +190,6 @@ async fn a_position_that_cannot_be_read_is_an_error_and_not_a_beginning() {
     let directory = tempfile::tempdir().unwrap();
     let positions = positions(&directory).await;
     positions.save("r", position(1)).await.unwrap();
-    run(&positions, "UPDATE positions SET position = 'nonsense'").await;
+    positions.0.run("UPDATE positions SET position = 'nonsense'").await;
     assert!(matches!(positions.load("r").await, Err(PositionsError::Store(_))));
 }

@@ -1,7 +1,7 @@
 //! The embedded log with faults on demand.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     ops::Range,
     sync::{
         Arc, Mutex,
@@ -28,8 +28,8 @@ pub(crate) enum Fault {
 pub(crate) struct Flaky {
     log: Log,
     faults: Arc<Mutex<VecDeque<Fault>>>,
-    /// What the broker says to have dropped: everything before this offset.
-    dropped_before: AtomicU64,
+    /// What the broker says to have dropped: everything before these offsets.
+    dropped: Arc<Mutex<BTreeMap<Topic, Offset>>>,
     /// Readers hand out nothing of this offset and the next ones up to the other.
     hole: Mutex<Range<u64>>,
     /// Readers that end by themselves, as those of single clients do.
@@ -64,7 +64,7 @@ impl Flaky {
         Self {
             log,
             faults: Arc::default(),
-            dropped_before: AtomicU64::new(0),
+            dropped: Arc::default(),
             hole: Mutex::new(0..0),
             readers: Arc::default(),
         }
@@ -79,14 +79,16 @@ impl Flaky {
         &self.readers
     }
 
-    /// Drops everything before this offset, as retention does: readers there are told that it is lost.
-    pub(crate) fn drop_before(&self, offset: u64) {
-        self.dropped_before.store(offset, Ordering::SeqCst);
-        self.break_next(Fault::Fetch(ErrorKind::PositionLost));
+    /// Drops everything of a topic before this offset, as retention does: readers there are told that it is
+    /// lost. Never moves back.
+    pub(crate) fn drop_before(&self, topic: &Topic, offset: u64) {
+        let mut dropped = self.dropped.lock().unwrap();
+        let before = dropped.entry(topic.clone()).or_default();
+        *before = (*before).max(Offset(offset));
     }
 
-    fn dropped_before(&self) -> Offset {
-        Offset(self.dropped_before.load(Ordering::SeqCst))
+    fn dropped_before(&self, topic: &Topic) -> Offset {
+        self.dropped.lock().unwrap().get(topic).copied().unwrap_or_default()
     }
 
     pub(crate) fn break_next(&self, fault: Fault) {
@@ -99,6 +101,10 @@ fn take(faults: &Mutex<VecDeque<Fault>>, wanted: impl Fn(Fault) -> Option<ErrorK
     let kind = faults.front().copied().and_then(wanted)?;
     faults.pop_front();
     Some(DriverError::new(kind, "Broken on purpose."))
+}
+
+fn lost() -> DriverError {
+    DriverError::new(ErrorKind::PositionLost, "Dropped on purpose.")
 }
 
 impl BrokerDriver for Flaky {
@@ -123,27 +129,27 @@ impl BrokerDriver for Flaky {
             if let Some(error) = broken {
                 return Err(error);
             }
-            let dropped = self.dropped_before();
             if let StartAt::After(position) = &spec.start
-                && spec
-                    .topics
-                    .iter()
-                    .any(|topic| position.next(topic, Partition(0)).unwrap_or_default() < dropped)
+                && spec.topics.iter().any(|topic| {
+                    position.next(topic, Partition(0)).is_some_and(|next| next < self.dropped_before(topic))
+                })
             {
-                return Err(DriverError::new(ErrorKind::PositionLost, "Dropped on purpose."));
+                return Err(lost());
             }
             let counted = (spec.stop == StopAt::End).then(|| self.readers.open());
             let inner = self.log.consume(spec).await?;
             let (faults, hole) = (Arc::clone(&self.faults), self.hole.lock().unwrap().clone());
-            Ok(Box::new(FlakyConsumer { inner, faults, hole, _counted: counted }) as Box<dyn Consumer>)
+            let dropped = Arc::clone(&self.dropped);
+            Ok(Box::new(FlakyConsumer { inner, faults, dropped, hole, _counted: counted })
+                as Box<dyn Consumer>)
         })
     }
 
     fn bounds<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Bounds, DriverError>> {
         Box::pin(async move {
             let mut bounds = self.log.bounds(topics).await?;
-            for kept in bounds.values_mut() {
-                kept.start = kept.start.max(self.dropped_before());
+            for ((topic, _), kept) in &mut bounds {
+                kept.start = kept.start.max(self.dropped_before(topic));
             }
             Ok(bounds)
         })
@@ -157,6 +163,7 @@ impl BrokerDriver for Flaky {
 struct FlakyConsumer {
     inner: Box<dyn Consumer>,
     faults: Arc<Mutex<VecDeque<Fault>>>,
+    dropped: Arc<Mutex<BTreeMap<Topic, Offset>>>,
     hole: Range<u64>,
     _counted: Option<Open>,
 }
@@ -177,11 +184,15 @@ impl Consumer for FlakyConsumer {
                     break;
                 }
             }
+            let is_dropped = batch[before..].iter().any(|message| {
+                let (place, dropped) = (message.place().unwrap(), self.dropped.lock().unwrap());
+                dropped.get(&place.topic).is_some_and(|before| place.offset < *before)
+            });
             let broken = take(&self.faults, |fault| match fault {
                 Fault::Fetch(kind) => Some(kind),
                 Fault::Consume(_) => None,
             });
-            match broken {
+            match broken.or_else(|| is_dropped.then(lost)) {
                 Some(error) => {
                     batch.truncate(before);
                     Err(error)

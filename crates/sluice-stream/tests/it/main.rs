@@ -8,7 +8,10 @@
 )]
 
 mod flaky;
+mod interleavings;
 mod resume;
+mod slow;
+mod telling;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -17,8 +20,8 @@ use std::{
 
 use flaky::{Fault, Flaky};
 use sluice_broker::{BrokerDriver, ErrorKind, Log, LogOptions};
-use sluice_message::{Message, Topic};
-use sluice_stream::{Begin, Cursor, HubOptions, Hubs, Lag, Step, StreamMetrics};
+use sluice_message::{Message, Position, Topic};
+use sluice_stream::{Begin, Cursor, HubOptions, Hubs, Joining, Lag, Step, StreamMetrics};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,7 +52,16 @@ impl Bench {
     }
 
     async fn join_with(&self, begin: Begin, lag: Lag) -> Cursor {
-        within(self.hubs.join(&self.driver(), &self.topics, begin, lag)).await.unwrap()
+        self.join_as(Joining::new(begin, lag)).await
+    }
+
+    /// A client whose messages tell their position.
+    async fn join_telling(&self, begin: Begin, lag: Lag) -> Cursor {
+        self.join_as(Joining::new(begin, lag).telling_positions(true)).await
+    }
+
+    async fn join_as(&self, joining: Joining) -> Cursor {
+        within(self.hubs.join(&self.driver(), &self.topics, joining)).await.unwrap()
     }
 
     async fn publish(&self, numbers: std::ops::Range<u32>) {
@@ -68,6 +80,10 @@ impl Bench {
         self.hubs = Hubs::new(options, Arc::clone(&self.metrics));
     }
 
+    fn drop_before(&self, topic: usize, offset: u64) {
+        self.flaky.drop_before(&self.topics[topic], offset);
+    }
+
     /// Readers of single clients that were opened so far.
     fn readers_opened(&self) -> u64 {
         self.flaky.readers().opened.load(Ordering::SeqCst)
@@ -78,17 +94,32 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("this hangs")
 }
 
-/// Reads until `count` messages were handed out or skipped; gives the numbers, and how many were skipped.
+/// Reads until `count` messages were handed out or missed; gives the numbers, and how many were missed.
 async fn read(cursor: &mut Cursor, count: u64) -> (Vec<u32>, u64) {
-    let (mut numbers, mut skipped, mut batch) = (Vec::new(), 0, Vec::new());
-    while numbers.len() as u64 + skipped < count {
+    let (mut numbers, mut missing, mut batch) = (Vec::new(), 0, Vec::new());
+    while numbers.len() as u64 + missing < count {
         match within(cursor.next(&mut batch)).await.unwrap() {
             Step::Messages => numbers.extend(batch.iter().map(number)),
-            Step::Skipped(missed) => skipped += missed,
-            Step::Ended => panic!("the stream has ended after {numbers:?}"),
+            Step::Skipped(missed) | Step::Lost(missed) => missing += missed,
+            end @ (Step::Overrun(_) | Step::Ended) => panic!("{end:?} after {numbers:?}"),
         }
     }
-    (numbers, skipped)
+    (numbers, missing)
+}
+
+/// The next batch, which must hold messages.
+async fn batch(cursor: &mut Cursor) -> Vec<Message> {
+    let mut batch = Vec::new();
+    assert_eq!(step(cursor, &mut batch).await, Step::Messages);
+    batch
+}
+
+async fn step(cursor: &mut Cursor, batch: &mut Vec<Message>) -> Step {
+    within(cursor.next(batch)).await.unwrap()
+}
+
+fn position(text: &str) -> Position {
+    text.parse().unwrap()
 }
 
 fn number(message: &Message) -> u32 {
@@ -126,7 +157,7 @@ async fn messages_that_the_broker_has_lost_are_a_gap_that_every_client_hears_of(
     bench.publish(0..1).await;
     let mut one = bench.join(Begin::Latest).await;
     let mut two = bench.join(Begin::Latest).await;
-    bench.flaky.drop_before(3);
+    bench.drop_before(0, 3);
     bench.publish(1..4).await;
     for cursor in [&mut one, &mut two] {
         assert_eq!(read(cursor, 3).await, (vec![3], 2), "two are missing, and nothing comes twice");
@@ -154,7 +185,7 @@ async fn a_client_that_catches_up_survives_broken_connections_and_dropped_messag
     bench.flaky.break_next(Fault::Fetch(ErrorKind::Unreachable));
     let (mut seen, _) = read(&mut cursor, 1).await;
     let come_to = u64::from(*seen.last().unwrap()) + 1;
-    bench.flaky.drop_before(come_to + 50);
+    bench.drop_before(0, come_to + 50);
     let (rest, skipped) = read(&mut cursor, 300 - come_to).await;
     seen.extend(rest);
     assert_eq!(skipped, 50);
@@ -191,7 +222,8 @@ async fn a_broker_that_cannot_be_opened_refuses_the_client_with_its_error_in_tim
     for _ in 0..50 {
         bench.flaky.break_next(Fault::Consume(ErrorKind::Refused));
     }
-    let refused = within(bench.hubs.join(&bench.driver(), &bench.topics, Begin::Latest, Lag::Skip)).await;
+    let refused =
+        within(bench.hubs.join(&bench.driver(), &bench.topics, Joining::new(Begin::Latest, Lag::Skip))).await;
     assert_eq!(refused.unwrap_err().kind, ErrorKind::Refused);
 }
 

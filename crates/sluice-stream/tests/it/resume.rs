@@ -8,22 +8,19 @@ use std::{
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use sluice_broker::{BrokerDriver, ErrorKind, Mock};
-use sluice_message::{Message, Offset, Partition, Position, Topic};
-use sluice_stream::{Begin, Cursor, HubOptions, Lag, Step};
+use sluice_message::{Message, Offset, Partition, Topic};
+use sluice_stream::{Begin, Cursor, HubOptions, Joining, Lag, Step};
 
-use crate::{Bench, flaky::Fault, number, read, within};
+use crate::{Bench, flaky::Fault, number, position, read, within};
 
-fn position(text: &str) -> Position {
-    text.parse().unwrap()
-}
-
-fn small_ring() -> HubOptions {
+pub(crate) fn small_ring() -> HubOptions {
     HubOptions { ring_messages: 8, ..HubOptions::default() }
 }
 
 async fn refused(bench: &Bench, text: &str) -> ErrorKind {
     let begin = Begin::After(position(text));
-    let joined = within(bench.hubs.join(&bench.driver(), &bench.topics, begin, Lag::CatchUp)).await;
+    let joined =
+        within(bench.hubs.join(&bench.driver(), &bench.topics, Joining::new(begin, Lag::CatchUp))).await;
     joined.unwrap_err().kind
 }
 
@@ -166,7 +163,7 @@ async fn messages_that_are_gone_behind_a_position_are_a_gap() {
     for (after, missing) in [("t@0#2", 4), ("t@0#-1", 7)] {
         let bench = Bench::new(HubOptions::default());
         bench.publish(0..10).await;
-        bench.flaky.drop_before(7);
+        bench.drop_before(0, 7);
         let mut cursor = bench.join_with(Begin::After(position(after)), Lag::CatchUp).await;
         let (seen, skipped) = read(&mut cursor, 3 + missing).await;
         assert_eq!((seen, skipped), (vec![7, 8, 9], missing));
@@ -178,7 +175,7 @@ async fn a_reader_that_was_up_to_date_hears_of_a_gap_too() {
     let bench = Bench::new(HubOptions::default());
     bench.publish(0..1).await;
     let mut cursor = bench.join_with(Begin::Latest, Lag::CatchUp).await;
-    bench.flaky.drop_before(3);
+    bench.drop_before(0, 3);
     bench.publish(1..4).await;
     assert_eq!(read(&mut cursor, 3).await, (vec![3], 2));
     assert_eq!(cursor.position(), position("t@0#3"));
@@ -217,14 +214,17 @@ async fn a_reader_alone_resumes_where_it_was() {
     let bench = Bench::new(HubOptions::default());
     let topics = [Topic::from("t")];
     let begin = Begin::After(position("t@0#2"));
-    let mut cursor = within(bench.hubs.join(&mock, &topics, begin, Lag::CatchUp)).await.unwrap();
+    let mut cursor =
+        within(bench.hubs.join(&mock, &topics, Joining::new(begin, Lag::CatchUp))).await.unwrap();
     let (mut batch, mut offsets) = (Vec::new(), Vec::new());
     while within(cursor.next(&mut batch)).await.unwrap() == Step::Messages {
         offsets.extend(batch.iter().map(|message| message.place().unwrap().offset));
     }
     assert_eq!(offsets, [Offset(3), Offset(4)]);
     assert_eq!(cursor.position(), position("t@0#4"));
-    let beyond = within(bench.hubs.join(&mock, &topics, Begin::After(position("t@0#5")), Lag::Skip)).await;
+    let beyond =
+        within(bench.hubs.join(&mock, &topics, Joining::new(Begin::After(position("t@0#5")), Lag::Skip)))
+            .await;
     assert_eq!(beyond.unwrap_err().kind, ErrorKind::PositionLost);
 }
 

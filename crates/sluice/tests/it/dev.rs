@@ -61,6 +61,10 @@ async fn every_example_does_what_it_says() {
     assert_eq!(all.messages(3).await[0], "plain");
     let mut filtered = Sse::open(&gateway, "/demo/filtered").await;
     assert_eq!(filtered.message().await, r#"{"feature": "demo", "n": 1}"#);
+    let mut whole = Sse::open(&gateway, "/demo/resume").await;
+    let id = whole.event().await.unwrap().id.unwrap();
+    let mut rest = Sse::resume(&gateway, "/demo/resume", &id).await;
+    assert_eq!(rest.message().await, r#"{"feature": "other"}"#);
     let mut ticks = Sse::open(&gateway, "/demo/ticks").await;
     let first = ticks.event().await.unwrap();
     assert_eq!((first.id.as_deref(), first.data.as_deref()), (Some("0"), Some("tick 0")));

@@ -16,6 +16,7 @@ mod api_files;
 mod autobahn;
 mod bad_input;
 mod browser;
+mod chaos;
 mod command_line;
 mod dev;
 mod durability;

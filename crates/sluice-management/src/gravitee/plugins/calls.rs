@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{Plugin, documentation, endpoints, entrypoints, find, policies};
 use crate::{
     contract::{Call, get},
-    gravitee::ErrorAnswer,
+    refusal::Refusal,
 };
 
 /// How a contract writes words.
@@ -115,7 +115,7 @@ pub(in crate::gravitee) fn rows(
         let schema = plugin
             .subscription_schema
             .ok_or_else(|| not_found("subscription schema of the entrypoint", &id))?;
-        Ok::<_, ErrorAnswer>(Json(schema))
+        Ok::<_, Refusal>(Json(schema))
     };
     calls.push(
         get(path, "getEntrypointSubscriptionSchema", summary, schema)
@@ -166,7 +166,7 @@ fn markdown(page: String) -> Response {
     ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], page).into_response()
 }
 
-fn not_found(what: &str, id: &str) -> ErrorAnswer {
+fn not_found(what: &str, id: &str) -> Refusal {
     let message = format!("There is no {what} [{id}].");
-    ErrorAnswer::new(StatusCode::NOT_FOUND, "plugin.notFound", message)
+    Refusal::new(StatusCode::NOT_FOUND, "plugin.notFound", message)
 }

@@ -8,7 +8,7 @@ use sluice_api::{
 };
 
 use super::Plugin;
-use crate::schema::of_settings;
+use crate::{gravitee::listeners::levels, schema::of_settings};
 
 /// Every entrypoint, by id.
 pub(in crate::gravitee) fn entrypoints() -> Vec<Plugin> {
@@ -44,14 +44,12 @@ pub(in crate::gravitee) fn entrypoints() -> Vec<Plugin> {
 }
 
 fn entrypoint<T: JsonSchema>(name: &'static str, settings: &ReceiverConfig) -> Plugin {
-    // What a broker can do that keeps its messages is the most that the receiver can promise.
-    let qos = settings.offered_qos(&BrokerConfig::Log(LogConfig::default()));
     let listener = if settings.calls_clients() { "subscription" } else { "http" };
     let modes = [(settings.publishes(), "publish"), (settings.delivers(), "subscribe")];
     Plugin {
         modes: modes.into_iter().filter_map(|(has, mode)| has.then_some(mode)).collect(),
         listener: Some(listener),
-        ..connector::<T>(settings.kind(), name, qos)
+        ..connector::<T>(settings.kind(), name, levels(settings))
     }
 }
 

@@ -20,13 +20,12 @@ use super::{
 };
 use crate::{
     Registry, RegistryError, Side, SubscriptionFilter,
-    gravitee::{
-        ErrorAnswer,
-        request::{address, created, parameter, texts},
-    },
+    gravitee::request::{address, parameter, texts},
+    refusal::Refusal,
+    request::created,
 };
 
-type Answered = Result<Response, ErrorAnswer>;
+type Answered = Result<Response, Refusal>;
 type Address = Path<(ApplicationId, SubscriptionId)>;
 
 pub(in super::super) async fn create(
@@ -51,7 +50,7 @@ pub(in super::super) async fn subscribe_from_portal(
     body: Bytes,
 ) -> Answered {
     let mut body = object(&body)?;
-    let mut named = |name: &str| -> Result<String, ErrorAnswer> {
+    let mut named = |name: &str| -> Result<String, Refusal> {
         field(&mut body, name)?.ok_or_else(|| {
             let message = format!("Name the {name} by its id.");
             vec![Problem::new(name, "field.required", message)].into()

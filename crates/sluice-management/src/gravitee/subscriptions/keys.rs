@@ -9,19 +9,16 @@ use axum::{
 use serde_json::Value;
 use sluice_api::{ApiId, ApplicationId, SubscriptionId};
 
-use super::{application, publisher};
-use crate::{
-    Registry,
-    gravitee::{ErrorAnswer, read::unsupported},
-};
+use super::application;
+use crate::{Registry, gravitee::read::unsupported, refusal::Refusal};
 
-type Answered = Result<Response, ErrorAnswer>;
+type Answered = Result<Response, Refusal>;
 
 pub(in super::super) async fn list(
     State(registry): State<Registry>,
     Path(at): Path<(ApiId, SubscriptionId)>,
 ) -> Answered {
-    publisher::found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     Ok(none())
 }
 
@@ -41,7 +38,7 @@ pub(in super::super) async fn find_key(
     State(registry): State<Registry>,
     Path((api, subscription, _)): Path<(ApiId, SubscriptionId, String)>,
 ) -> Answered {
-    publisher::found(&registry, &(api, subscription))?;
+    registry.subscription_to(&api, &subscription)?;
     Err(not_found())
 }
 
@@ -58,6 +55,6 @@ fn none() -> Response {
 }
 
 /// The key is not repeated: it may be one of another gateway.
-fn not_found() -> ErrorAnswer {
-    ErrorAnswer::new(StatusCode::NOT_FOUND, "apiKey.notFound", "The subscription has no such API key.")
+fn not_found() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "apiKey.notFound", "The subscription has no such API key.")
 }

@@ -10,10 +10,8 @@ use sluice_store::{SubscriptionRecord, SubscriptionStatus};
 use super::entity::{Names, SubscriptionLine};
 use crate::{
     Registry, SubscriptionFilter,
-    gravitee::{
-        ErrorAnswer,
-        request::{parameter, texts},
-    },
+    gravitee::request::{parameter, texts},
+    refusal::Refusal,
 };
 
 /// The largest page, and the usual one.
@@ -42,7 +40,7 @@ pub(super) fn page(
     registry: &Registry,
     within: SubscriptionFilter,
     uri: &Uri,
-) -> Result<SubscriptionPage, ErrorAnswer> {
+) -> Result<SubscriptionPage, Refusal> {
     // No plan has keys, so none is a subscription's.
     let none = texts(uri, "api_key").iter().any(|key| !key.is_empty());
     let filter = SubscriptionFilter { statuses: statuses(uri)?, ..within };
@@ -76,7 +74,7 @@ fn add_names(registry: &Registry, record: &SubscriptionRecord, metadata: &mut Ma
     metadata.insert(record.subscribed_by.clone(), json!({ "name": record.subscribed_by }));
 }
 
-fn statuses(uri: &Uri) -> Result<Vec<SubscriptionStatus>, ErrorAnswer> {
+fn statuses(uri: &Uri) -> Result<Vec<SubscriptionStatus>, Refusal> {
     let given = parameter(uri, "status");
     if given.is_empty() {
         return Ok(vec![SubscriptionStatus::Accepted]);
@@ -97,16 +95,16 @@ fn statuses(uri: &Uri) -> Result<Vec<SubscriptionStatus>, ErrorAnswer> {
 }
 
 /// The number of the page that is asked for, from 1.
-pub(super) fn page_number(uri: &Uri) -> Result<usize, ErrorAnswer> {
+pub(super) fn page_number(uri: &Uri) -> Result<usize, Refusal> {
     number(uri, "page", 1, usize::MAX)
 }
 
 /// How many items a page has.
-pub(super) fn page_size(uri: &Uri) -> Result<usize, ErrorAnswer> {
+pub(super) fn page_size(uri: &Uri) -> Result<usize, Refusal> {
     number(uri, "size", DEFAULT_SIZE, MAX_SIZE)
 }
 
-fn number(uri: &Uri, name: &str, default: usize, most: usize) -> Result<usize, ErrorAnswer> {
+fn number(uri: &Uri, name: &str, default: usize, most: usize) -> Result<usize, Refusal> {
     let Some(text) = texts(uri, name).into_iter().next() else { return Ok(default) };
     text.parse().ok().filter(|number| (1..=most).contains(number)).ok_or_else(|| {
         let message = if most == usize::MAX {

@@ -20,5 +20,5 @@ pub(super) use keys::{
 };
 pub(super) use list::SubscriptionPage;
 pub(super) use publisher::{
-    can_create, change_status, close, create, found, get, list, process, subscribers, transfer, update,
+    can_create, change_status, close, create, get, list, process, subscribers, transfer, update,
 };

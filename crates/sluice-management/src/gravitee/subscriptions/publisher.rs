@@ -1,7 +1,5 @@
 //! What the publisher of an API does with the subscriptions to it.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     body::Bytes,
@@ -18,16 +16,17 @@ use super::{
     read::{dates_told, field, needed, object, read_update, subscribe, told},
 };
 use crate::{
-    Decision, Registry, RegistryError, Side, SubscriptionFilter,
+    Decision, Registry, Side, SubscriptionFilter,
     gravitee::{
-        ErrorAnswer,
         applications::ApplicationEntity,
         read::unsupported,
-        request::{address, created, parameter, texts},
+        request::{address, parameter, texts},
     },
+    refusal::Refusal,
+    request::created,
 };
 
-type Answered = Result<Response, ErrorAnswer>;
+type Answered = Result<Response, Refusal>;
 type Address = Path<(ApiId, SubscriptionId)>;
 
 pub(in super::super) async fn create(
@@ -94,7 +93,7 @@ pub(in super::super) async fn can_create(
 }
 
 pub(in super::super) async fn get(State(registry): State<Registry>, Path(at): Address) -> Answered {
-    let record = found(&registry, &at)?;
+    let record = registry.subscription_to(&at.0, &at.1)?;
     Ok(shown(&registry, &record))
 }
 
@@ -103,14 +102,14 @@ pub(in super::super) async fn update(
     Path(at): Address,
     body: Bytes,
 ) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     let (update, read) = read_update(&mut object(&body)?)?;
     let changed = registry.update_subscription(&at.1, update, Side::Publisher).await;
     Ok(shown(&registry, &*changed.map_err(|error| told(&read, error))?))
 }
 
 pub(in super::super) async fn close(State(registry): State<Registry>, Path(at): Address) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     Ok(shown(&registry, &*registry.close_subscription(&at.1).await?))
 }
 
@@ -119,7 +118,7 @@ pub(in super::super) async fn change_status(
     Path(at): Address,
     uri: Uri,
 ) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     let record = match parameter(&uri, "status").first().map(String::as_str) {
         Some("closed") => registry.close_subscription(&at.1).await?,
         Some("paused") => registry.pause_subscription(&at.1).await?,
@@ -137,7 +136,7 @@ pub(in super::super) async fn process(
     Path(at): Address,
     body: Bytes,
 ) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     let mut body = object(&body)?;
     if field::<String>(&mut body, "customApiKey")?.is_some_and(|key| !key.is_empty()) {
         return Err(vec![unsupported("customApiKey", "An API key")].into());
@@ -161,23 +160,13 @@ pub(in super::super) async fn transfer(
     Path(at): Address,
     body: Bytes,
 ) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     let plan: Option<String> = field(&mut object(&body)?, "plan")?;
     let Some(plan) = plan.map(PlanId) else {
         let message = "Name the plan to move to.";
         return Err(vec![Problem::new("plan", "field.required", message)].into());
     };
     Ok(shown(&registry, &*registry.transfer_subscription(&at.1, &plan).await?))
-}
-
-/// A subscription, at the address of its own API only.
-pub(in super::super) fn found(
-    registry: &Registry,
-    (api, id): &(ApiId, SubscriptionId),
-) -> Result<Arc<SubscriptionRecord>, RegistryError> {
-    registry.get(api)?;
-    let record = registry.subscription(id)?;
-    if record.api == *api { Ok(record) } else { Err(RegistryError::SubscriptionNotFound(id.clone())) }
 }
 
 pub(super) fn shown(registry: &Registry, record: &SubscriptionRecord) -> Response {

@@ -10,15 +10,16 @@ use sluice_store::Timestamp;
 use crate::{
     NewSubscription, Registry, RegistryError, Side, SubscriptionUpdate,
     gravitee::{
-        ErrorAnswer,
         consumer::{ReadConsumer, read_consumer},
         read::unsupported,
-        request::{self, texts},
+        request::texts,
     },
+    refusal::Refusal,
+    request,
 };
 
 /// A body that is an object, or nothing at all.
-pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, ErrorAnswer> {
+pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Refusal> {
     if body.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
@@ -26,7 +27,7 @@ pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, ErrorAnswer> {
 }
 
 /// The only value of a query parameter that has to be there.
-pub(super) fn needed(uri: &Uri, name: &str) -> Result<String, ErrorAnswer> {
+pub(super) fn needed(uri: &Uri, name: &str) -> Result<String, Refusal> {
     let value = texts(uri, name).into_iter().next().filter(|value| !value.is_empty());
     value.ok_or_else(|| {
         let message = format!("Give it as a query parameter: ?{name}=…");
@@ -51,7 +52,7 @@ pub(super) async fn subscribe(
     (api, plan, application): (ApiId, PlanId, ApplicationId),
     mut body: Map<String, Value>,
     by: Side,
-) -> Result<std::sync::Arc<sluice_store::SubscriptionRecord>, ErrorAnswer> {
+) -> Result<std::sync::Arc<sluice_store::SubscriptionRecord>, Refusal> {
     refuse_unsupported(&body)?;
     let read = read_consumer(&mut body)?;
     let wanted = NewSubscription {
@@ -69,7 +70,7 @@ pub(super) async fn subscribe(
 /// What of a subscription a body changes.
 pub(super) fn read_update(
     body: &mut Map<String, Value>,
-) -> Result<(SubscriptionUpdate, ReadConsumer), ErrorAnswer> {
+) -> Result<(SubscriptionUpdate, ReadConsumer), Refusal> {
     refuse_unsupported(body)?;
     let read = read_consumer(body)?;
     let mut date = |name: &str| -> Result<Option<Option<Timestamp>>, Vec<Problem>> {
@@ -81,12 +82,12 @@ pub(super) fn read_update(
 }
 
 /// An error at the fields that the client wrote.
-pub(super) fn told(read: &ReadConsumer, error: RegistryError) -> ErrorAnswer {
+pub(super) fn told(read: &ReadConsumer, error: RegistryError) -> Refusal {
     dates_told(read.rename(error))
 }
 
 /// The same where a body has dates only.
-pub(super) fn dates_told(error: RegistryError) -> ErrorAnswer {
+pub(super) fn dates_told(error: RegistryError) -> Refusal {
     let snake = |path: &str| if path == "endingAt" { "ending_at".to_owned() } else { path.to_owned() };
     match error {
         RegistryError::Invalid(problems) => {
@@ -98,7 +99,7 @@ pub(super) fn dates_told(error: RegistryError) -> ErrorAnswer {
 }
 
 /// What would restrict a subscription and can not be honoured must not be passed over.
-fn refuse_unsupported(body: &Map<String, Value>) -> Result<(), ErrorAnswer> {
+fn refuse_unsupported(body: &Map<String, Value>) -> Result<(), Refusal> {
     let given = |name: &str| match body.get(name) {
         None | Some(Value::Null) => false,
         Some(value) => value.as_str().is_none_or(|text| !text.trim().is_empty()),

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use sluice_api::{ApiId, EventApi, Limits, Property};
+use sluice_api::{ApiId, EventApi, Guarantees, Limits, Property};
 
 use super::{
     connections::{GroupEntity, ListenerEntity, groups, listeners},
     flows::FlowEntity,
-    time::Moment,
 };
 use crate::{
     ManagedApi, Origin,
@@ -18,6 +17,7 @@ use crate::{
         catalogue::{ApiCatalogue, LifecycleState, Visibility, kept},
         entity::Owner,
     },
+    time::Moment,
 };
 
 /// An API as it is answered.
@@ -64,6 +64,9 @@ pub(super) struct ApiEntity {
     /// An addition: bounds that the API sets for itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<Limits>,
+    /// An addition: what the API promises beyond the qos of its entrypoints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guarantees: Option<Guarantees>,
     /// An addition: why the API does not run, or not in its newest form, although it should.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     faults: Vec<String>,
@@ -157,6 +160,7 @@ impl ApiEntity {
             flow_execution: FlowExecution { mode: "DEFAULT", match_required: false },
             flows: draft.flows.iter().map(FlowEntity::of).collect(),
             limits: Some(draft.limits.clone()).filter(|limits| *limits != Limits::default()),
+            guarantees: Some(draft.guarantees.clone()).filter(|it| *it != Guarantees::default()),
             faults: api.faults.iter().map(ToString::to_string).collect(),
             links: ApiLinks { picture_url: image("picture"), background_url: image("background") },
             groups: catalogue.groups,

@@ -12,20 +12,20 @@ use sluice_store::PlanRecord;
 
 use super::{
     apis::{Answered, url},
-    page::{Asked, Page, parameters},
     plan::{PlanEntity, mode, security, status},
     upper,
 };
 use crate::{
     Registry,
     gravitee::{
-        ErrorAnswer,
         apis::refuse_other_id,
         catalogue::{PlanCatalogue, kept, to_keep},
         plan_calls::in_plan,
         plans::{ReadPlan, read_plan},
-        request::{created, json, versioned},
     },
+    page::{Asked, Page},
+    refusal::Refusal,
+    request::{created, json, parameters, versioned},
 };
 
 type PlanPath = Path<(ApiId, PlanId)>;
@@ -37,7 +37,7 @@ pub(super) async fn create(
     body: Bytes,
 ) -> Answered {
     let document = json(&body)?;
-    let about = |error: ErrorAnswer| error.about(&document);
+    let about = |error: Refusal| error.about(&document);
     let ReadPlan { mut plan, catalogue } =
         read_plan(document.clone(), PlanStatus::Staging, None).map_err(|problems| about(problems.into()))?;
     if !matches!(plan.status, PlanStatus::Staging | PlanStatus::Published) {
@@ -91,7 +91,7 @@ pub(super) async fn update(
     body: Bytes,
 ) -> Answered {
     let document = json(&body)?;
-    let about = |error: ErrorAnswer| error.about(&document);
+    let about = |error: Refusal| error.about(&document);
     let owner = registry.get(&api)?;
     let former = &owner.plan(&id)?.plan;
     let read = read_plan(document.clone(), former.status, Some(former));

@@ -13,27 +13,22 @@ use serde_json::Value;
 use sluice_api::{ApiId, EventApi, HttpPath, Problem};
 use sluice_store::Catalogue;
 
-use super::{
-    BASE,
-    api::ApiEntity,
-    body::read,
-    page::{Asked, Page, parameter},
-    patch::patched,
-};
+use super::{BASE, api::ApiEntity, patch::patched};
 use crate::{
     Expected, ManagedApi, Registry, RegistryError,
     gravitee::{
-        ErrorAnswer,
         apis::{refuse_other_id, told},
         catalogue::{ApiCatalogue, kept, to_keep},
         fields::Fields,
         plans::ReadPlan,
-        read::{ReadApi, Reading, read_api, unsupported},
-        request::{absolute, created, expected, json, versioned},
+        read::{ReadApi, Reading, keep_additions, read_api, unsupported},
     },
+    page::{Asked, Page},
+    refusal::Refusal,
+    request::{absolute, created, expected, json, parameter, read, versioned},
 };
 
-pub(super) type Answered = Result<Response, ErrorAnswer>;
+pub(super) type Answered = Result<Response, Refusal>;
 
 /// A label for people, as long as the contract allows.
 const MAX_LABEL: usize = 32;
@@ -52,7 +47,7 @@ pub(super) fn shown(api: &ManagedApi, headers: &HeaderMap) -> ApiEntity {
 
 pub(super) async fn create(State(registry): State<Registry>, headers: HeaderMap, body: Bytes) -> Answered {
     let document = json(&body)?;
-    let about = |error: ErrorAnswer| error.about(&document);
+    let about = |error: Refusal| error.about(&document);
     let ReadApi { mut api, catalogue, plans } =
         read_api(document.clone(), Reading::Later).map_err(|problems| about(problems.into()))?;
     refuse_plans(&plans)?;
@@ -65,7 +60,7 @@ pub(super) async fn create(State(registry): State<Registry>, headers: HeaderMap,
 }
 
 /// Plans have calls of their own.
-fn refuse_plans(plans: &[ReadPlan]) -> Result<(), ErrorAnswer> {
+fn refuse_plans(plans: &[ReadPlan]) -> Result<(), Refusal> {
     if plans.is_empty() {
         return Ok(());
     }
@@ -128,7 +123,7 @@ async fn change(
     registry: &Registry,
     id: &ApiId,
     headers: &HeaderMap,
-    document: impl Fn(&ManagedApi) -> Result<Value, ErrorAnswer>,
+    document: impl Fn(&ManagedApi) -> Result<Value, Refusal>,
 ) -> Answered {
     let asked = expected(headers);
     let mut tries = MAX_TRIES;
@@ -136,7 +131,7 @@ async fn change(
         tries -= 1;
         let former = registry.get(id)?;
         let document = document(&former)?;
-        let about = |error: ErrorAnswer| error.about(&document);
+        let about = |error: Refusal| error.about(&document);
         let (draft, catalogue) = draft(&former, &document).map_err(about)?;
         let fields = Fields::of(&draft);
         let read = match &asked {
@@ -152,8 +147,9 @@ async fn change(
 }
 
 /// What a document says of an API. What it leaves out of what is for people stays as it was.
-fn draft(former: &ManagedApi, document: &Value) -> Result<(EventApi, Catalogue), ErrorAnswer> {
+fn draft(former: &ManagedApi, document: &Value) -> Result<(EventApi, Catalogue), Refusal> {
     let mut whole = document.clone();
+    keep_additions(&mut whole, &former.record.draft);
     if let Value::Object(fields) = &mut whole {
         let kept: ApiCatalogue = kept(&former.record.catalogue);
         let kept = to_keep(&kept);

@@ -1,12 +1,11 @@
 //! Error bodies of the contract: the same errors as in the 3.20 contract, in another form, with every fault at its
 //! field.
 
+use crate::refusal::Refusal;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sluice_api::Problem;
-
-use crate::gravitee::ErrorAnswer;
 
 /// An echoed value is for people; longer ones are left out.
 const MAX_ECHO: usize = 256;
@@ -51,24 +50,24 @@ struct Detail {
 
 impl Error {
     /// The same error in this contract's form.
-    pub(crate) fn of(answer: &ErrorAnswer) -> Self {
-        let fields = answer.problems.iter().filter(|problem| !problem.path.is_empty());
+    pub(crate) fn of(refusal: &Refusal) -> Self {
+        let fields = refusal.problems.iter().filter(|problem| !problem.path.is_empty());
         let detail = |problem: &Problem| Detail {
             message: problem.message.clone(),
             location: problem.path.clone(),
-            invalid_value: answer.document.as_ref().and_then(|document| shown(document, &problem.path)),
+            invalid_value: refusal.document.as_ref().and_then(|document| shown(document, &problem.path)),
         };
         let details: Vec<_> = fields.map(detail).collect();
-        let (first, all) = (answer.problems.first(), &answer.problems);
+        let (first, all) = (refusal.problems.first(), &refusal.problems);
         let about_fields = !all.is_empty() && all.iter().all(|problem| is_form(problem.code));
         Self {
-            http_status: answer.http_status,
-            message: if about_fields { VALIDATION.to_owned() } else { answer.message.clone() },
+            http_status: refusal.status.as_u16(),
+            message: if about_fields { VALIDATION.to_owned() } else { refusal.message.clone() },
             technical_code: match first {
                 Some(problem) if is_bad_word(problem) => "invalidValue",
-                _ => answer.technical_code,
+                _ => refusal.code,
             },
-            parameters: answer.parameters.clone(),
+            parameters: refusal.parameters.clone(),
             details,
         }
     }
@@ -124,7 +123,7 @@ mod tests {
     use super::*;
 
     fn body(problems: Vec<Problem>, document: &Value) -> Value {
-        serde_json::to_value(Error::of(&ErrorAnswer::from(problems).about(document))).unwrap()
+        serde_json::to_value(Error::of(&Refusal::from(problems).about(document))).unwrap()
     }
 
     #[test]
@@ -171,7 +170,7 @@ mod tests {
 
     #[test]
     fn an_error_without_problems_has_no_details() {
-        let answer = ErrorAnswer::new(StatusCode::NOT_FOUND, "api.notFound", "There is none.");
+        let answer = Refusal::new(StatusCode::NOT_FOUND, "api.notFound", "There is none.");
         let told = serde_json::to_value(Error::of(&answer)).unwrap();
         assert_eq!(
             told,

@@ -7,18 +7,15 @@
 mod api;
 mod api_plans;
 mod apis;
-mod body;
 mod connections;
 mod error;
 mod flows;
-mod page;
 mod patch;
 mod plan;
 mod routes;
 mod search;
 mod subscription;
 mod subscriptions;
-mod time;
 mod transfer;
 
 pub(super) use error::Error;

@@ -4,10 +4,10 @@
 
 use axum::http::{HeaderMap, StatusCode, header};
 use json_patch::{Patch, PatchOperation};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sluice_api::{Problem, from_value};
 
-use crate::gravitee::{ErrorAnswer, read::unsupported};
+use crate::{gravitee::read::unsupported, refusal::Refusal};
 
 /// The media types that are read.
 pub(super) const MEDIA: [&str; 3] =
@@ -20,7 +20,7 @@ const MAX_OPERATIONS: usize = 256;
 const MAX_COPIED: usize = 1 << 20;
 
 /// What may be patched. The rest is made by the gateway, or has calls of its own.
-const PATCHABLE: [&str; 22] = [
+const PATCHABLE: [&str; 23] = [
     "apiVersion",
     "categories",
     "crossId",
@@ -30,6 +30,7 @@ const PATCHABLE: [&str; 22] = [
     "flowExecution",
     "flows",
     "groups",
+    "guarantees",
     "labels",
     "lifecycleState",
     "limits",
@@ -46,17 +47,27 @@ const PATCHABLE: [&str; 22] = [
 ];
 
 /// Applies a patch, of the kind that the media type says, to an API.
-pub(super) fn patched(api: Value, headers: &HeaderMap, patch: Value) -> Result<Value, ErrorAnswer> {
+pub(super) fn patched(api: Value, headers: &HeaderMap, patch: Value) -> Result<Value, Refusal> {
     let media = headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok());
     let media = media.map_or("application/json", |media| media.split(';').next().unwrap_or(media)).trim();
     match media.to_ascii_lowercase().as_str() {
-        "application/json" | "application/merge-patch+json" => Ok(merged(api, &patch)?),
-        "application/json-patch+json" => Ok(operated(api, patch)?),
+        "application/json" | "application/merge-patch+json" => Ok(without_removed(merged(api, &patch)?)),
+        "application/json-patch+json" => Ok(without_removed(operated(api, patch)?)),
         _ => {
             let message = format!("A patch is of one of the media types {}.", MEDIA.join(", "));
-            Err(ErrorAnswer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "body.mediaType", message))
+            Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "body.mediaType", message))
         }
     }
+}
+
+/// What an update leaves out may stay as it was; what a patch took away shall not.
+fn without_removed(mut api: Value) -> Value {
+    for field in ["limits", "guarantees"] {
+        if api[field].is_null() {
+            api[field] = json!({});
+        }
+    }
+    api
 }
 
 fn merged(mut api: Value, patch: &Value) -> Result<Value, Vec<Problem>> {

@@ -6,8 +6,11 @@ use serde_json::Value;
 use sluice_api::{ApiId, PlanId, PlanSecurity, PlanStatus, PlanValidation};
 use sluice_store::PlanRecord;
 
-use super::{flows::FlowEntity, time::Moment};
-use crate::gravitee::catalogue::{PlanCatalogue, kept};
+use super::flows::FlowEntity;
+use crate::{
+    gravitee::catalogue::{PlanCatalogue, kept},
+    time::Moment,
+};
 
 /// A plan as it is answered.
 #[derive(Serialize, JsonSchema)]

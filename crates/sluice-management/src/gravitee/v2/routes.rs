@@ -7,7 +7,6 @@ use super::{
     api::ApiEntity,
     api_plans,
     apis::{self, Deployment, Verification, WantedPaths},
-    page::{Page, PageNumber, PerPage},
     patch,
     plan::PlanEntity,
     search::{self, Wanted},
@@ -22,6 +21,8 @@ use crate::{
         plugins::{self, Naming},
         read::Written,
     },
+    page::{Page, PageNumber, PerPage},
+    replay,
 };
 
 /// Where every address of the contract begins; there is one organization with one environment.
@@ -246,5 +247,6 @@ fn subscription_steps() -> Vec<Call> {
         )
         .query::<String>("status", "`STARTED` or `STOPPED`.")
         .gives::<SubscriptionEntity>(200, "It is started, or stopped."),
+        replay::call(at("_replay")),
     ]
 }

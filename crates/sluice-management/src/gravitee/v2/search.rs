@@ -16,16 +16,13 @@ use sluice_api::{HttpPath, Problem};
 
 use super::{
     apis::{Answered, shown},
-    body::read,
-    page::{Asked, Page, parameter},
     upper,
 };
 use crate::{
     ManagedApi, Registry,
-    gravitee::{
-        catalogue::{ApiCatalogue, kept},
-        request::json,
-    },
+    gravitee::catalogue::{ApiCatalogue, kept},
+    page::{Asked, Page},
+    request::{json, parameter, read},
 };
 
 /// What is looked for. An API is found when it has all that is asked for, and one of each list.

@@ -8,8 +8,8 @@ use serde_json::Value;
 use sluice_api::{ApiId, ApplicationId, PlanId, SubscriptionId};
 use sluice_store::{ConsumerConfiguration, ConsumerStatus, SubscriptionRecord, SubscriptionStatus};
 
-use super::{plan, time::Moment};
-use crate::{Registry, gravitee::entity::Owner};
+use super::plan;
+use crate::{Registry, gravitee::entity::Owner, time::Moment};
 
 /// A subscription as it is answered.
 #[derive(Serialize, JsonSchema)]

@@ -17,14 +17,16 @@ use sluice_store::{ConsumerStatus, SubscriptionRecord, SubscriptionStatus};
 
 use super::{
     apis::{Answered, Verification, url},
-    body::{optional, read},
-    page::{Asked, Page, parameter, parameters},
     subscription::{KeyEntity, SubscriptionEntity},
-    time, upper,
+    upper,
 };
 use crate::{
     Decision, NewSubscription, Registry, RegistryError, Side, SubscriptionFilter, SubscriptionUpdate,
-    gravitee::{ErrorAnswer, consumer::read_consumer, read::unsupported, request, subscriptions::found},
+    gravitee::{consumer::read_consumer, read::unsupported},
+    page::{Asked, Page},
+    refusal::Refusal,
+    request::{self, optional, parameter, parameters, read},
+    time,
 };
 
 type Address = Path<(ApiId, SubscriptionId)>;
@@ -139,7 +141,7 @@ pub(super) async fn create(
     registry.get(&api)?;
     let written: Written = read(&document)?;
     refuse_key(written.custom_api_key.as_deref())?;
-    let about = |error: ErrorAnswer| error.about(&document);
+    let about = |error: Refusal| error.about(&document);
     let mut fields = document.as_object().cloned().unwrap_or_default();
     let consumer = read_consumer(&mut fields).map_err(|problems| about(problems.into()))?;
     let wanted = NewSubscription {
@@ -207,15 +209,15 @@ pub(super) async fn verify(
 }
 
 pub(super) async fn get(State(registry): State<Registry>, Path(at): Address) -> Answered {
-    let record = found(&registry, &at)?;
+    let record = registry.subscription_to(&at.0, &at.1)?;
     Ok(shown(&registry, &record))
 }
 
 pub(super) async fn update(State(registry): State<Registry>, Path(at): Address, body: Bytes) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     let document = request::json(&body)?;
     let change: Change = read(&document)?;
-    let about = |error: ErrorAnswer| error.about(&document);
+    let about = |error: Refusal| error.about(&document);
     let mut fields = document.as_object().cloned().unwrap_or_default();
     let consumer = read_consumer(&mut fields).map_err(|problems| about(problems.into()))?;
     let date = |name: &str, date: Option<Option<String>>| {
@@ -247,12 +249,12 @@ async fn process(
     body: &[u8],
     accepted: bool,
 ) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     let document = optional(body)?;
     let words: Words = read(&document)?;
     refuse_key(words.custom_api_key.as_deref())?;
     let date = |name: &str, date: Option<String>| {
-        time::read(name, date.as_deref()).map_err(|problem| ErrorAnswer::from(vec![problem]).about(&document))
+        time::read(name, date.as_deref()).map_err(|problem| Refusal::from(vec![problem]).about(&document))
     };
     let decision = Decision {
         accepted,
@@ -261,32 +263,32 @@ async fn process(
         ending_at: date("endingAt", words.ending_at)?,
     };
     let processed = registry.process_subscription(&at.1, decision).await;
-    let record = processed.map_err(|error| ErrorAnswer::from(error).about(&document))?;
+    let record = processed.map_err(|error| Refusal::from(error).about(&document))?;
     Ok(shown(&registry, &record))
 }
 
 pub(super) async fn pause(State(registry): State<Registry>, Path(at): Address) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     answered(&registry, registry.pause_subscription(&at.1).await)
 }
 
 pub(super) async fn resume(State(registry): State<Registry>, Path(at): Address) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     answered(&registry, registry.resume_subscription(&at.1).await)
 }
 
 pub(super) async fn close(State(registry): State<Registry>, Path(at): Address) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     answered(&registry, registry.close_subscription(&at.1).await)
 }
 
 pub(super) async fn resume_failure(State(registry): State<Registry>, Path(at): Address) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     answered(&registry, registry.resume_failure(&at.1).await)
 }
 
 pub(super) async fn transfer(State(registry): State<Registry>, Path(at): Address, body: Bytes) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     let transfer: Transfer = read(&request::json(&body)?)?;
     answered(&registry, registry.transfer_subscription(&at.1, &transfer.plan_id).await)
 }
@@ -296,7 +298,7 @@ pub(super) async fn change_consumer_status(
     Path(at): Address,
     uri: Uri,
 ) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     let status = match parameter(&uri, "status").map(|word| upper(&word)).as_deref() {
         Some("STARTED") => ConsumerStatus::Started,
         Some("STOPPED") => ConsumerStatus::Stopped,
@@ -316,7 +318,7 @@ pub(super) async fn keys(
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
 ) -> Answered {
-    found(&registry, &at)?;
+    registry.subscription_to(&at.0, &at.1)?;
     let none: [KeyEntity; 0] = [];
     Ok(Json(Page::of(Asked::of(&uri)?, &none, &uri, &headers, KeyEntity::clone)).into_response())
 }

@@ -20,20 +20,19 @@ use sluice_store::Timestamp;
 use super::{
     api::ApiEntity,
     apis::{Answered, shown, url},
-    body::read,
     plan::PlanEntity,
-    time::Moment,
 };
 use crate::{
     Registry,
     gravitee::{
-        ErrorAnswer,
         catalogue::to_keep,
         fields::Fields,
         plans::read_plans,
         read::{Reading, read_api},
-        request::{created, json},
     },
+    refusal::Refusal,
+    request::{created, json, read},
+    time::Moment,
 };
 
 /// An API with its plans, as it is carried away.
@@ -88,11 +87,7 @@ pub(super) async fn import(State(registry): State<Registry>, headers: HeaderMap,
     bring_in(&registry, &headers, imported).await.map_err(|error| error.about(&document))
 }
 
-async fn bring_in(
-    registry: &Registry,
-    headers: &HeaderMap,
-    imported: Imported,
-) -> Result<Response, ErrorAnswer> {
+async fn bring_in(registry: &Registry, headers: &HeaderMap, imported: Imported) -> Result<Response, Refusal> {
     let Some(api) = imported.api else {
         let message = "There is no API in this document.";
         return Err(vec![Problem::new("api", "field.required", message)].into());

@@ -14,7 +14,7 @@ use std::{
 use sluice_api::{ApiId, EventApi, Problem};
 use sluice_store::{ApiRecord, Timestamp};
 
-use super::{Inner, ManagedApi, Origin, Registry, RegistryError, masks, plans::first_record};
+use super::{Among, Inner, ManagedApi, Origin, Registry, RegistryError, masks, plans::first_record};
 
 /// What a file holds: a definition, or the reasons why it can not be read.
 pub type FileDefinition = Result<EventApi, Vec<Problem>>;
@@ -105,7 +105,7 @@ impl Inner {
             if wishes.iter().all(|wish| wish.record.id() != id) {
                 self.gateway.undeploy(id);
                 self.write().apis.remove(id);
-                self.serve_subscriptions_to(id);
+                self.serve_subscriptions(&Among::OfApi(id.clone()));
                 tracing::info!(api = %id, "No file asks for this event API any more.");
             }
         }

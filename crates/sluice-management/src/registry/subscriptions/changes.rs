@@ -109,7 +109,7 @@ impl Registry {
                 let message = "The plan asks for another kind of credential.";
                 return Err(RegistryError::refused("plan", "subscription.transfer.invalid", message));
             }
-            inner.refuse_second(&record.application, &plan)?;
+            inner.refuse_second(&record.application, &record.api, &plan)?;
             record.plan = plan;
             Ok(())
         })

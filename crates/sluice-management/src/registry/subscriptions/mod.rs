@@ -2,8 +2,10 @@
 //! each change; a change of metadata or address takes effect at once.
 
 mod changes;
+mod deliveries;
 mod rules;
 mod serving;
+mod table;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,6 +14,9 @@ use sluice_store::{
     ConsumerConfiguration, ConsumerStatus, SubscriptionRecord, SubscriptionStatus, Timestamp,
 };
 use uuid::Uuid;
+
+pub(super) use serving::Among;
+pub(super) use table::SubscriptionTable;
 
 use super::{Inner, Registry, RegistryError};
 use crate::USER;
@@ -99,13 +104,34 @@ impl Registry {
         self.inner.subscription(id)
     }
 
+    /// One subscription, where it is to this API.
+    pub fn subscription_to(
+        &self,
+        api: &ApiId,
+        id: &SubscriptionId,
+    ) -> Result<Arc<SubscriptionRecord>, RegistryError> {
+        self.get(api)?;
+        let record = self.subscription(id)?;
+        if record.api == *api { Ok(record) } else { Err(RegistryError::SubscriptionNotFound(id.clone())) }
+    }
+
     /// The subscriptions that a filter takes, in the order of creation.
     pub fn subscriptions(&self, filter: &SubscriptionFilter) -> Vec<Arc<SubscriptionRecord>> {
-        let state = self.inner.read();
-        let found = state.subscriptions.values().filter(|record| filter.takes(record));
-        let mut found: Vec<_> = found.cloned().collect();
+        let taken = |record: &&Arc<SubscriptionRecord>| filter.takes(record);
+        let mut found: Vec<_> = {
+            let table = &self.inner.read().subscriptions;
+            match &filter.apis[..] {
+                [api] => table.of_api(api).filter(taken).cloned().collect(),
+                _ => table.all().filter(taken).cloned().collect(),
+            }
+        };
         found.sort_by_key(|record| record.created_at);
         found
+    }
+
+    /// How many subscriptions an API has, closed ones among them.
+    pub fn count_subscriptions(&self, api: &ApiId) -> usize {
+        self.inner.read().subscriptions.count(api)
     }
 
     /// Subscribes an application to a plan. It is accepted at once, unless a consumer asks for a plan with
@@ -143,7 +169,7 @@ impl Inner {
         let plan = &api.plan(&wanted.plan)?.plan;
         rules::check_plan(plan)?;
         self.application_in_use(&wanted.application)?;
-        self.refuse_second(&wanted.application, &wanted.plan)?;
+        self.refuse_second(&wanted.application, &wanted.api, &wanted.plan)?;
         let mut consumer = rules::needed_consumer(wanted.consumer)?;
         let mut problems = Self::unmasked(&mut consumer, None);
         problems.extend(self.consumer_problems(&api, &consumer));
@@ -181,9 +207,14 @@ impl Inner {
     }
 
     /// An application has one subscription to a plan at a time.
-    fn refuse_second(&self, application: &ApplicationId, plan: &PlanId) -> Result<(), RegistryError> {
+    fn refuse_second(
+        &self,
+        application: &ApplicationId,
+        api: &ApiId,
+        plan: &PlanId,
+    ) -> Result<(), RegistryError> {
         let state = self.read();
-        let mut others = state.subscriptions.values().filter(|record| record.status.is_open());
+        let mut others = state.subscriptions.of_api(api).filter(|record| record.status.is_open());
         if others.any(|record| record.application == *application && record.plan == *plan) {
             let message = format!("The application [{application}] has a subscription to this plan already.");
             return Err(RegistryError::refused("plan", "subscription.exists", message));
@@ -197,7 +228,7 @@ impl Inner {
         let records: Vec<_> = records.into_iter().map(Arc::new).collect();
         {
             let mut state = self.write();
-            state.subscriptions.extend(records.iter().map(|record| (record.id.clone(), Arc::clone(record))));
+            records.iter().for_each(|record| state.subscriptions.insert(Arc::clone(record)));
         }
         records.iter().for_each(|record| self.serve(record));
         Ok(())

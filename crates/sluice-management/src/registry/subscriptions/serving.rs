@@ -14,6 +14,13 @@ use super::{
     rules,
 };
 
+/// Those subscriptions that a change may concern.
+pub(in super::super) enum Among {
+    All,
+    OfApi(ApiId),
+    OfApplication(ApplicationId),
+}
+
 impl Inner {
     /// Makes the gateway serve a subscription, or not, as its record says.
     pub(super) fn serve(&self, record: &SubscriptionRecord) {
@@ -24,28 +31,28 @@ impl Inner {
         }
     }
 
-    /// The same for every subscription to an API.
-    pub(in super::super) fn serve_subscriptions_to(&self, api: &ApiId) {
-        let subscriptions = self.subscriptions_where(|record| record.api == *api);
-        subscriptions.iter().for_each(|record| self.serve(record));
+    /// The same for several.
+    pub(in super::super) fn serve_subscriptions(&self, among: &Among) {
+        let records: Vec<_> = self.read().among(among).cloned().collect();
+        records.iter().for_each(|record| self.serve(record));
     }
 
-    /// The same for every subscription of an application.
-    pub(in super::super) fn serve_subscriptions_of(&self, application: &ApplicationId) {
-        let subscriptions = self.subscriptions_where(|record| record.application == *application);
-        subscriptions.iter().for_each(|record| self.serve(record));
-    }
-
-    /// The same for all there are.
+    /// Makes the gateway serve whatever is to be served, when it serves nothing yet. How far the others had come
+    /// was forgotten when they were closed; to make sure of it would be a write to the disk for each.
     pub(in super::super) fn serve_all_subscriptions(&self) {
-        self.subscriptions_where(|_| true).iter().for_each(|record| self.serve(record));
+        let state = self.read();
+        let all = state.subscriptions.all().filter_map(|record| wanted(&state, record));
+        all.for_each(|subscription| self.gateway.put_subscription(subscription));
     }
 
     /// Closes subscriptions whose plan is closed or gone, or whose application is put away.
-    pub(in super::super) async fn close_ended_subscriptions(&self) -> Result<(), RegistryError> {
+    pub(in super::super) async fn close_ended_subscriptions(
+        &self,
+        among: &Among,
+    ) -> Result<(), RegistryError> {
         let ended: Vec<_> = {
             let state = self.read();
-            let open = state.subscriptions.values().filter(|record| record.status.is_open());
+            let open = state.among(among).filter(|record| record.status.is_open());
             open.filter_map(|record| Some((Arc::clone(record), ended(&state, record)?))).collect()
         };
         if ended.is_empty() {
@@ -64,10 +71,8 @@ impl Inner {
 
     /// Forgets the subscriptions to an API that is no more; the store did so with the API.
     pub(in super::super) fn forget_subscriptions_to(&self, api: &ApiId) {
-        for record in self.subscriptions_where(|record| record.api == *api) {
-            self.write().subscriptions.remove(&record.id);
-            self.gateway.remove_subscription(&record.id, true);
-        }
+        let removed = self.write().subscriptions.remove_api(api);
+        removed.iter().for_each(|id| self.gateway.remove_subscription(id, true));
     }
 
     /// Puts back the secrets that came as their masks.
@@ -105,12 +110,16 @@ impl Inner {
         problems.extend(callback.into_iter().map(|problem| problem.within("callback")));
         problems
     }
+}
 
-    fn subscriptions_where(
-        &self,
-        filter: impl Fn(&SubscriptionRecord) -> bool,
-    ) -> Vec<Arc<SubscriptionRecord>> {
-        self.read().subscriptions.values().filter(|record| filter(record)).cloned().collect()
+impl State {
+    fn among<'a>(&'a self, among: &'a Among) -> Box<dyn Iterator<Item = &'a Arc<SubscriptionRecord>> + 'a> {
+        let table = &self.subscriptions;
+        match among {
+            Among::All => Box::new(table.all()),
+            Among::OfApi(api) => Box::new(table.of_api(api)),
+            Among::OfApplication(id) => Box::new(table.all().filter(move |it| it.application == *id)),
+        }
     }
 }
 

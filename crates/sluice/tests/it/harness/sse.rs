@@ -1,7 +1,7 @@
 //! A client of Server-Sent Events that keeps every line.
 
 use futures_util::{Stream, StreamExt};
-use reqwest::Response;
+use reqwest::{RequestBuilder, Response};
 
 use super::{Gateway, within};
 
@@ -24,15 +24,27 @@ pub(crate) struct Event {
 impl Sse {
     /// Opens a stream; resolves when the gateway has answered, and requires that it agreed.
     pub(crate) async fn open(gateway: &Gateway, path: &str) -> Self {
-        let response = Self::request(gateway, path).await;
+        Self::agreed(Self::request(gateway, path).await).await
+    }
+
+    /// The same, behind the event with this id.
+    pub(crate) async fn resume(gateway: &Gateway, path: &str, last_event_id: &str) -> Self {
+        let request = Self::get(gateway, path).header("Last-Event-ID", last_event_id);
+        Self::agreed(within("the answer to a stream request", request.send()).await.unwrap()).await
+    }
+
+    async fn agreed(response: Response) -> Self {
         assert_eq!(response.status(), 200, "{:?}", response.text().await);
         assert_eq!(response.headers()["content-type"], "text/event-stream;charset=UTF-8");
         Self { pieces: Box::pin(response.bytes_stream()), received: String::new() }
     }
 
     pub(crate) async fn request(gateway: &Gateway, path: &str) -> Response {
-        let request = gateway.client().get(gateway.url(path)).header("Accept", "text/event-stream");
-        within("the answer to a stream request", request.send()).await.unwrap()
+        within("the answer to a stream request", Self::get(gateway, path).send()).await.unwrap()
+    }
+
+    fn get(gateway: &Gateway, path: &str) -> RequestBuilder {
+        gateway.client().get(gateway.url(path)).header("Accept", "text/event-stream")
     }
 
     /// The next block of any kind; `None` when the stream has ended.

@@ -9,7 +9,14 @@ use sluice_store::Timestamp;
 
 /// A moment as it is answered.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment(pub(super) Timestamp);
+pub(crate) struct Moment(pub(crate) Timestamp);
+
+impl Moment {
+    /// So many milliseconds after the beginning of 1970, UTC.
+    pub(crate) fn from_ms(ms: u64) -> Self {
+        Self(Timestamp(i64::try_from(ms).unwrap_or(i64::MAX)))
+    }
+}
 
 impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -39,7 +46,7 @@ fn written(ms: i64) -> String {
 }
 
 /// Reads a moment: a date, `T`, a time with or without a fraction, and `Z` or an offset.
-pub(super) fn read(path: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+pub(crate) fn read(path: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let moment = parse(text).ok_or_else(|| {
         let message = format!("'{text}' is no time; write it as 2026-11-21T04:48:04.123Z.");

@@ -1,14 +1,11 @@
 //! Lists in pages: `?page=1&perPage=10`, and an answer that says where in the whole it stands.
 
-use axum::{
-    extract::Query,
-    http::{HeaderMap, Uri},
-};
+use axum::http::{HeaderMap, Uri};
 use schemars::JsonSchema;
 use serde::Serialize;
 use sluice_api::Problem;
 
-use crate::gravitee::request::absolute;
+use crate::request::{absolute, parameter};
 
 /// The largest page that is answered.
 const MAX_PER_PAGE: usize = 10_000;
@@ -19,56 +16,46 @@ const DEFAULT_PER_PAGE: usize = 10;
 #[derive(JsonSchema)]
 #[schemars(inline, extend("default" = 1))]
 #[expect(dead_code, reason = "stands for its schema")]
-pub(super) struct PageNumber(#[schemars(range(min = 1))] u32);
+pub(crate) struct PageNumber(#[schemars(range(min = 1))] u32);
 
 /// How many items a page has.
+pub(crate) type PerPage = Number<DEFAULT_PER_PAGE, MAX_PER_PAGE>;
+
+/// A number of items, from 1.
 #[derive(JsonSchema)]
-#[schemars(inline, extend("default" = DEFAULT_PER_PAGE))]
+#[schemars(inline, extend("default" = DEFAULT))]
 #[expect(dead_code, reason = "stands for its schema")]
-pub(super) struct PerPage(#[schemars(range(min = 1, max = MAX_PER_PAGE))] u32);
+pub(crate) struct Number<const DEFAULT: usize, const MAX: usize>(#[schemars(range(min = 1, max = MAX))] u32);
 
 /// Which page is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     page: usize,
     per_page: usize,
 }
 
 impl Asked {
     /// Reads it from an address.
-    pub(super) fn of(uri: &Uri) -> Result<Self, Vec<Problem>> {
-        let number = |name: &str, default: usize, max: usize| {
-            let Some(text) = parameter(uri, name) else { return Ok(default) };
-            let number = text.trim().parse().ok().filter(|number| (1..=max).contains(number));
-            number.ok_or_else(|| {
-                let message = format!("'{text}' is no number from 1 to {max}.");
-                vec![Problem::new(name, "document.field", message)]
-            })
-        };
-        let page = number("page", 1, u32::MAX as usize)?;
-        Ok(Self { page, per_page: number("perPage", DEFAULT_PER_PAGE, MAX_PER_PAGE)? })
+    pub(crate) fn of(uri: &Uri) -> Result<Self, Problem> {
+        let page = number(uri, "page", 1, u32::MAX as usize)?;
+        Ok(Self { page, per_page: number(uri, "perPage", DEFAULT_PER_PAGE, MAX_PER_PAGE)? })
     }
 }
 
-/// The last value given for a query parameter, as it was written.
-pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
-    pairs(uri).into_iter().rev().find_map(|(given, value)| (given == name).then_some(value))
-}
-
-/// The values given for a query parameter, repeated or separated by commas, as they were written.
-pub(super) fn parameters(uri: &Uri, name: &str) -> Vec<String> {
-    let given = pairs(uri).into_iter().filter(|(given, _)| given == name);
-    given.flat_map(|(_, value)| value.split(',').map(str::to_owned).collect::<Vec<_>>()).collect()
-}
-
-fn pairs(uri: &Uri) -> Vec<(String, String)> {
-    Query::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default()
+/// A query parameter that is a number from 1.
+pub(crate) fn number(uri: &Uri, name: &str, default: usize, max: usize) -> Result<usize, Problem> {
+    let Some(text) = parameter(uri, name) else { return Ok(default) };
+    let number = text.trim().parse().ok().filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| {
+        let message = format!("'{text}' is no number from 1 to {max}.");
+        Problem::new(name, "document.field", message)
+    })
 }
 
 /// A part of a list as it is answered.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "{T}Page")]
-pub(super) struct Page<T> {
+pub(crate) struct Page<T> {
     /// The items of this page.
     data: Vec<T>,
     /// Where it stands in the whole.
@@ -108,7 +95,7 @@ struct Links {
 
 impl<T> Page<T> {
     /// The page of `items` that is asked for; `uri` is the address by which it was.
-    pub(super) fn of<S>(
+    pub(crate) fn of<S>(
         asked: Asked,
         items: &[S],
         uri: &Uri,

@@ -1,12 +1,12 @@
-//! Who a client is from one GET to the next, so that each goes on where the last one ended.
+//! Who a client is from one request to the next, so that each goes on where the last one ended.
 
-use std::{fmt::Write, net::SocketAddr};
+use std::net::SocketAddr;
 
 use http::{HeaderName, HeaderValue, StatusCode, request::Parts};
 use sha2::{Digest, Sha256};
 use sluice_policy::Caller;
 
-use crate::{Refusal, query::parameter};
+use crate::{Refusal, hex, query::parameter};
 
 /// The header, and the parameter of the query, by which a client names itself. Also on the answer.
 const IDENTIFIER: HeaderName = HeaderName::from_static("x-gravitee-client-identifier");
@@ -17,7 +17,7 @@ const MAX_IDENTIFIER: usize = 256;
 
 /// The identifier of a client: its subscription, else a digest of its address, behind the name that it gives
 /// itself. So nobody of another subscription or address goes on with its messages by its name.
-pub(super) fn identifier(request: &Parts, caller: &Caller, client: SocketAddr) -> Result<String, Refusal> {
+pub(crate) fn identifier(request: &Parts, caller: &Caller, client: SocketAddr) -> Result<String, Refusal> {
     let given = match request.headers.get(IDENTIFIER) {
         Some(value) => Some(value.to_str().unwrap_or_default().to_owned()),
         None => parameter(request.uri.query(), PARAMETER),
@@ -31,23 +31,23 @@ pub(super) fn identifier(request: &Parts, caller: &Caller, client: SocketAddr) -
     if !sound || !(1..=MAX_IDENTIFIER).contains(&name.len()) {
         let text =
             format!("{PARAMETER} must be of 1 to {MAX_IDENTIFIER} letters, digits and signs without spaces.");
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, "http-get.client", text));
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "client.identifier", text));
     }
     Ok(format!("{name}-{own}"))
 }
 
+/// Whether a client gives itself a name.
+pub(crate) fn names_itself(request: &Parts) -> bool {
+    request.headers.contains_key(IDENTIFIER) || parameter(request.uri.query(), PARAMETER).is_some()
+}
+
 /// The identifier as a header of the answer.
-pub(super) fn header(identifier: &str) -> Option<(HeaderName, HeaderValue)> {
+pub(crate) fn header(identifier: &str) -> Option<(HeaderName, HeaderValue)> {
     HeaderValue::from_str(identifier).ok().map(|value| (IDENTIFIER, value))
 }
 
 fn digest(client: SocketAddr) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(client.ip().to_string()) {
-        // Writing to a string does not fail.
-        let _written = write!(text, "{byte:02x}");
-    }
-    text
+    hex::encode(&Sha256::digest(client.ip().to_string()))
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
         let longest = named(Some(&"x".repeat(MAX_IDENTIFIER)), 1).unwrap();
         assert_eq!(named(Some(&longest), 1).unwrap(), longest);
         for unsound in ["", "a b", &"x".repeat(MAX_IDENTIFIER + 1), &format!("-{own}")] {
-            assert_eq!(named(Some(unsound), 1).unwrap_err().code, "http-get.client", "{unsound}");
+            assert_eq!(named(Some(unsound), 1).unwrap_err().code, "client.identifier", "{unsound}");
         }
     }
 }

@@ -1,14 +1,10 @@
 //! `cargo xtask bench quick`: the few figures that tell whether something got much worse.
-//!
-//! It measures the shipped command as a whole process from outside. Nothing is judged: figures are printed with
-//! their spread, for a person to compare on the same machine.
 
 use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
     path::Path,
-    process::{Command, ExitCode},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,11 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    gateway::{Gateway, Start},
-    kafka::Kafka,
-    run,
-};
+use super::{binary, report, ticks_per_second};
+use crate::{gateway::Start, kafka::Kafka};
 
 const STARTS: usize = 11;
 const LOADS: usize = 5;
@@ -33,22 +26,9 @@ const TOPIC: &str = "bench";
 /// How long after the start memory is looked at.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Builds the command as it is shipped, measures, prints.
-pub(crate) fn quick() -> Result<ExitCode, String> {
-    eprintln!("xtask: building with the release profile");
-    run::output(run::cargo().args(["build", "--release", "--package", "sluice"]))?;
-    let directory = std::env::temp_dir().join(format!("sluice-bench-{}", std::process::id()));
-    fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}.", directory.display()))?;
-    let measured = measure(&directory);
-    // What cannot be removed is left to the system's tidying.
-    let _ = fs::remove_dir_all(&directory);
-    measured.map(|()| ExitCode::SUCCESS)
-}
-
-fn measure(directory: &Path) -> Result<(), String> {
-    println!("{}", machine());
+pub(super) fn measure(directory: &Path) -> Result<(), String> {
     eprintln!("xtask: {STARTS} starts");
-    let binary = run::target().join("release/sluice");
+    let binary = binary();
     let dev = Start { binary: &binary, directory, arguments: vec!["dev".into()] };
     drop(dev.start()?);
     let (mut ready, mut memory) = (Vec::new(), Vec::new());
@@ -74,38 +54,10 @@ fn measure(directory: &Path) -> Result<(), String> {
     load(&Start { binary: &binary, directory, arguments }, "Kafka, acks=all, one node", "/bench")
 }
 
-/// What the system says about the process.
-impl Gateway {
-    fn resident_mib(&self) -> Result<f64, String> {
-        let status = self.proc_file("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
-        kib.map(|kib| kib / 1024.0).ok_or_else(|| "No VmRSS in /proc.".to_owned())
-    }
-
-    /// Seconds of processor time used so far, in user and kernel mode.
-    fn cpu_seconds(&self, ticks_per_second: f64) -> Result<f64, String> {
-        let stat = self.proc_file("stat")?;
-        // Fields 14 and 15; the second, a name in parentheses, may hold spaces.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let field = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-        match (field(11), field(12)) {
-            (Some(user), Some(system)) => Ok((user + system) / ticks_per_second),
-            _ => Err("/proc/…/stat is not as expected.".to_owned()),
-        }
-    }
-
-    fn proc_file(&self, name: &str) -> Result<String, String> {
-        let path = format!("/proc/{}/{name}", self.id());
-        fs::read_to_string(&path).map_err(|error| format!("{path}: {error}."))
-    }
-}
-
 /// Posts from several connections for some time, several times; prints throughput and processor time.
 fn load(start: &Start<'_>, broker: &str, path: &str) -> Result<(), String> {
     let gateway = start.start()?;
-    let ticks = run::output(Command::new("getconf").arg("CLK_TCK"))?.trim().parse::<f64>();
-    let ticks = ticks.map_err(|error| format!("getconf CLK_TCK: {error}."))?;
+    let ticks = ticks_per_second()?;
     // Connections, topics and caches are made before anything is counted.
     post_for(&gateway.address, path, Duration::from_secs(1))?;
     let (mut rates, mut cpu) = (Vec::new(), Vec::new());
@@ -164,23 +116,6 @@ fn post_until(over: &AtomicBool, address: &str, request: &[u8]) -> Result<u32, S
         posted += 1;
     }
     Ok(posted)
-}
-
-fn report(what: &str, unit: &str, figures: &[f64]) {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let (Some(min), Some(max)) = (sorted.first(), sorted.last()) else { return };
-    let median = sorted[sorted.len() / 2];
-    println!("{what:<56} {median:>9.1} {unit:<11} ({min:.1} to {max:.1}, {} runs)", sorted.len());
-}
-
-/// What the figures were measured on.
-fn machine() -> String {
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    let cores = thread::available_parallelism().map_or(0, usize::from);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{cores} cores, {}, Linux {}", model.unwrap_or("unknown processor"), kernel.trim())
 }
 
 fn kafka_api(address: &str) -> String {

@@ -1,0 +1,81 @@
+//! A message in the spool: as it was published, with where it goes and when it was taken in front of its headers.
+//!
+//! What is in front is exactly one header: its name is the topic, its value the time. It is taken off again
+//! before the message leaves, whatever other headers it has.
+
+use sluice_message::{Headers, Message, MessageBuilder, Topic};
+
+/// A message as it leaves the spool.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    /// Where to.
+    pub(super) topic: Topic,
+    pub(super) message: Message,
+    /// When the spool took it, milliseconds since 1970-01-01 UTC.
+    pub(super) taken_ms: i64,
+}
+
+/// The message as it stands in the spool. One without a time of its own was made when the spool took it, not
+/// when it leaves.
+pub(super) fn seal(topic: &Topic, message: &Message, taken_ms: i64) -> Message {
+    let mut headers = Headers::new();
+    headers.append(topic.as_str(), taken_ms.to_string());
+    for header in message.headers() {
+        headers.append(header.name.clone(), header.value.clone());
+    }
+    let made_ms = message.timestamp_ms().unwrap_or(taken_ms);
+    message.to_builder().headers(headers).timestamp_ms(made_ms).build()
+}
+
+/// The message that stands in the spool like this; `None` if the spool never put it there. It leaves with no time
+/// behind `now_ms`: brokers refuse one that was taken while the clock was ahead.
+pub(super) fn open(sealed: &Message, now_ms: i64) -> Option<Outgoing> {
+    let mut headers = sealed.headers().iter();
+    let first = headers.next()?;
+    let taken_ms = str::from_utf8(&first.value).ok()?.parse().ok()?;
+    let rest = headers.map(|header| (header.name.clone(), header.value.clone())).collect();
+    // Not from the sealed one: its place is one of the spool.
+    let message = Message::builder().headers(rest);
+    let message = sealed.payload_bytes().cloned().into_iter().fold(message, MessageBuilder::payload);
+    let message = sealed.key().cloned().into_iter().fold(message, MessageBuilder::key);
+    let made_ms = sealed.timestamp_ms().map(|made_ms| made_ms.min(now_ms));
+    let message = made_ms.into_iter().fold(message, MessageBuilder::timestamp_ms);
+    Some(Outgoing { topic: Topic::from(&*first.name), message: message.build(), taken_ms })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(message: &Message) -> Outgoing {
+        open(&seal(&Topic::from("orders"), message, 5), 9).unwrap()
+    }
+
+    #[test]
+    fn what_leaves_is_what_came() {
+        let headers: Headers = [("orders", "1"), ("a", "2"), ("A", "3"), ("a", "2")].into_iter().collect();
+        let full = Message::builder().key("k").payload("p").headers(headers).timestamp_ms(3).build();
+        for message in
+            [full, Message::builder().key("deleted").build(), Message::builder().payload("").build()]
+        {
+            let found = round_trip(&message);
+            assert_eq!((found.topic, found.taken_ms), (Topic::from("orders"), 5));
+            assert_eq!(found.message.headers(), message.headers());
+            assert_eq!(found.message.key(), message.key());
+            assert_eq!(found.message.payload_bytes(), message.payload_bytes());
+            assert_eq!(found.message.timestamp_ms(), message.timestamp_ms().or(Some(5)));
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_taken_while_the_clock_was_ahead_leaves_with_the_time_that_it_is() {
+        let sealed = seal(&Topic::from("orders"), &Message::builder().payload("p").build(), 5000);
+        assert_eq!(open(&sealed, 9).unwrap().message.timestamp_ms(), Some(9));
+    }
+
+    #[test]
+    fn what_the_spool_never_wrote_is_told_apart() {
+        let foreign = Message::builder().headers([("orders", "soon")].into_iter().collect()).build();
+        assert!(open(&foreign, 9).is_none() && open(&Message::builder().build(), 9).is_none());
+    }
+}

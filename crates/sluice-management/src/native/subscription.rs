@@ -1,0 +1,107 @@
+//! A subscription as the contract answers it: what was agreed, and how its delivery stands.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sluice_api::{ApiId, ApplicationId, PlanId, Problem, SubscriptionId};
+use sluice_store::{ConsumerStatus, SubscriptionRecord, SubscriptionStatus};
+
+use super::delivery::DeliveryEntity;
+use crate::{Registry, time::Moment};
+
+/// A subscription as it is answered.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Subscription")]
+pub(super) struct SubscriptionEntity {
+    id: SubscriptionId,
+    api: ApiId,
+    plan: PlanId,
+    application: ApplicationId,
+    /// What the publisher says.
+    #[serde(serialize_with = "StatusWord::serialize")]
+    #[schemars(with = "StatusWord")]
+    status: SubscriptionStatus,
+    /// What the consumer says, or that its delivery failed.
+    #[serde(serialize_with = "ConsumerWord::serialize")]
+    #[schemars(with = "ConsumerWord")]
+    consumer_status: ConsumerStatus,
+    /// Why delivery ended, while `consumerStatus` is `failure`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_cause: Option<String>,
+    /// What the subscriber said about itself, for filters.
+    metadata: BTreeMap<String, String>,
+    /// Where the subscriber is called, without the query, in which keys often stand.
+    callback_url: String,
+    /// The part of the API that it asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<String>,
+    created_at: Moment,
+    updated_at: Moment,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starting_at: Option<Moment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ending_at: Option<Moment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closed_at: Option<Moment>,
+    /// How its delivery stands; absent while the gateway has nothing to do for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<DeliveryEntity>,
+}
+
+/// The publisher's word in this contract.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(remote = "SubscriptionStatus", rename_all = "lowercase")]
+#[schemars(rename = "SubscriptionStatus")]
+pub(super) enum StatusWord {
+    Pending,
+    Accepted,
+    Rejected,
+    Paused,
+    Closed,
+}
+
+/// The consumer's word in this contract.
+#[derive(Serialize, JsonSchema)]
+#[serde(remote = "ConsumerStatus", rename_all = "lowercase")]
+#[schemars(rename = "ConsumerStatus")]
+enum ConsumerWord {
+    Started,
+    Stopped,
+    Failure,
+}
+
+/// Reads the publisher's word.
+pub(super) fn status(word: &str) -> Result<SubscriptionStatus, Problem> {
+    let text: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
+        serde::de::IntoDeserializer::into_deserializer(word);
+    StatusWord::deserialize(text).map_err(|_| {
+        let message = format!("'{word}' is none of pending, accepted, rejected, paused, closed.");
+        Problem::new("status", "subscription.status.invalid", message)
+    })
+}
+
+impl SubscriptionEntity {
+    pub(super) fn of(registry: &Registry, record: &SubscriptionRecord) -> Self {
+        let url = &record.consumer.callback.callback_url;
+        Self {
+            id: record.id.clone(),
+            api: record.api.clone(),
+            plan: record.plan.clone(),
+            application: record.application.clone(),
+            status: record.status,
+            consumer_status: record.consumer_status,
+            failure_cause: record.failure_cause.clone(),
+            metadata: record.metadata.clone(),
+            callback_url: url.split('?').next().unwrap_or_default().to_owned(),
+            channel: record.consumer.channel.clone(),
+            created_at: Moment(record.created_at),
+            updated_at: Moment(record.updated_at),
+            starting_at: record.starting_at.map(Moment),
+            ending_at: record.ending_at.map(Moment),
+            closed_at: record.closed_at.map(Moment),
+            delivery: registry.delivery_state(&record.id).map(DeliveryEntity::from),
+        }
+    }
+}

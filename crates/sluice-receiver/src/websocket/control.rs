@@ -1,0 +1,62 @@
+//! What is told between the messages, in the frame format `json`. Each is a text frame with an object of one member,
+//! while a message's object always has `content`.
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sluice_websocket::{Kind, encode};
+
+/// Messages are missing that the broker no longer has; `None` where nobody knows how many. A client that is told
+/// positions and comes back by this one does not hear of the gap again.
+pub(super) fn gap(messages: Option<u64>, position: Option<String>) -> Bytes {
+    let mut gap = json!({ "messages": messages });
+    put_position(&mut gap, position);
+    frame(&json!({ "gap": gap }))
+}
+
+/// So many messages were missed, because the client was too slow.
+pub(super) fn skipped(messages: u64) -> Bytes {
+    frame(&json!({ "skipped": { "messages": messages } }))
+}
+
+/// The client was too slow and gets nothing more: so many messages are missing, and behind this position it can
+/// resume, if it is told positions.
+pub(super) fn disconnected(messages: u64, position: Option<String>) -> Bytes {
+    let mut end = json!({ "reason": "slow", "messages": messages });
+    put_position(&mut end, position);
+    frame(&json!({ "disconnected": end }))
+}
+
+fn put_position(told: &mut Value, position: Option<String>) {
+    if let Some(position) = position {
+        told["position"] = position.into();
+    }
+}
+
+fn frame(document: &Value) -> Bytes {
+    encode::message(Kind::Text, document.to_string().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(frame: &Bytes) -> &str {
+        std::str::from_utf8(&frame[2..]).unwrap()
+    }
+
+    #[test]
+    fn what_is_told_has_one_member_that_no_message_has() {
+        assert_eq!(text(&gap(Some(3), None)), r#"{"gap":{"messages":3}}"#);
+        assert_eq!(text(&gap(None, None)), r#"{"gap":{"messages":null}}"#);
+        assert_eq!(text(&skipped(3)), r#"{"skipped":{"messages":3}}"#);
+        let at = || Some("cA==".to_owned());
+        assert_eq!(text(&gap(Some(3), at())), r#"{"gap":{"messages":3,"position":"cA=="}}"#);
+        let read = |frame: &Bytes| serde_json::from_str::<Value>(text(frame)).unwrap();
+        assert_eq!(
+            read(&disconnected(3, at())),
+            json!({ "disconnected": { "reason": "slow", "messages": 3, "position": "cA==" } })
+        );
+        let told = read(&disconnected(3, None));
+        assert_eq!(told, json!({ "disconnected": { "reason": "slow", "messages": 3 } }));
+    }
+}
