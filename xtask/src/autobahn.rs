@@ -10,7 +10,10 @@ use std::{
     time::Instant,
 };
 
-use crate::{gateway::Start, run, tools};
+use crate::{
+    gateway::{ANYWHERE, Start},
+    run, tools,
+};
 
 /// Every group of cases; the large ones by their parts.
 const GROUPS: [&str; 28] = [
@@ -36,7 +39,8 @@ pub(crate) fn run(groups: &[&str]) -> Result<ExitCode, String> {
     let arguments =
         ["run", "--config", &file("sluice.yaml"), "--api", &file("api.yaml")].map(str::to_owned).to_vec();
     let binary = run::target().join("release/sluice");
-    let gateway = Start { binary: &binary, directory: &directory, arguments }.start()?;
+    let gateway =
+        Start { binary: &binary, directory: &directory, arguments, listen: ANYWHERE.to_owned() }.start()?;
     let url = format!("ws://{}/echo", gateway.address);
 
     let mut failed = 0;

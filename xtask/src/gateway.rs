@@ -18,7 +18,12 @@ pub(crate) struct Start<'a> {
     pub(crate) directory: &'a Path,
     /// The command and its flags, as far as they differ from one gateway to another.
     pub(crate) arguments: Vec<String>,
+    /// Where it listens; with port 0 on any free one.
+    pub(crate) listen: String,
 }
+
+/// An address with any free port.
+pub(crate) const ANYWHERE: &str = "127.0.0.1:0";
 
 /// A running gateway; dropping it ends it as it would in use.
 pub(crate) struct Gateway {
@@ -34,11 +39,19 @@ pub(crate) struct Gateway {
 impl Start<'_> {
     /// Returns when it is ready.
     pub(crate) fn start(&self) -> Result<Gateway, String> {
+        self.start_and(|| Ok(()))
+    }
+
+    /// The same, and does something between the start and looking whether it is ready.
+    pub(crate) fn start_and(
+        &self,
+        meanwhile: impl FnOnce() -> Result<(), String>,
+    ) -> Result<Gateway, String> {
         let ready_file = self.directory.join("ready.json");
         let begin = Instant::now();
         let process = Command::new(self.binary)
             .args(&self.arguments)
-            .args(["--gateway-listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"])
+            .args(["--gateway-listen", &self.listen, "--management-listen", ANYWHERE])
             .args(["--log-level", "warn", "--data-dir"])
             .arg(self.directory.join("data"))
             .arg("--ready-file")
@@ -54,6 +67,7 @@ impl Start<'_> {
             ready_after: Duration::ZERO,
             ready_file: ready_file.clone(),
         };
+        meanwhile()?;
         while begin.elapsed() < PATIENCE {
             if let Ok(text) = fs::read_to_string(&ready_file) {
                 gateway.ready_after = begin.elapsed();
@@ -85,6 +99,9 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(Some(_))) {
+            return;
+        }
         // SIGTERM, so that it ends as it would in use; it removes its ready file, which the next start awaits.
         let _ = Command::new("kill").arg(self.process.id().to_string()).status();
         let _ = self.process.wait();

@@ -220,9 +220,9 @@ impl BrokerConfig {
         }
     }
 
-    /// A text that is the same for settings of the same broker, whatever else they say about how it is used.
-    /// Without secrets.
-    pub fn fingerprint(&self) -> String {
+    /// Which broker these settings name, whatever else they say: the same text for the same addresses, without
+    /// secrets. A broker may have several addresses; which one it is says only the broker itself.
+    pub fn address(&self) -> String {
         match self {
             Self::Kafka(kafka) => {
                 let mut servers: Vec<_> = kafka.bootstrap_servers.split(',').map(str::trim).collect();

@@ -100,6 +100,16 @@ impl Cluster {
         self.error(doing, &KafkaError::Global(RDKafkaErrorCode::OperationTimedOut))
     }
 
+    /// The error where brokers answer and do not say which cluster they are of.
+    pub(crate) fn nameless(&self) -> DriverError {
+        let servers = &self.servers;
+        let text = format!(
+            "Kafka at {servers} answers without an id of its cluster, by which positions there are told from \
+             those at others. Brokers have one since Kafka 0.10.1."
+        );
+        DriverError::new(ErrorKind::Other, text)
+    }
+
     /// Notes that the cluster answers, so that older trouble explains no later error.
     pub(crate) fn answered(&self) {
         if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).ends(Instant::now()) {

@@ -7,7 +7,10 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use rdkafka::{ClientConfig, Offset as KafkaOffset, error::KafkaError};
+use rdkafka::{
+    ClientConfig, Offset as KafkaOffset,
+    error::{KafkaError, RDKafkaErrorCode},
+};
 use sluice_api::KafkaConfig;
 use sluice_broker::{
     Bounds, BrokerDriver, Capabilities, ConsumeSpec, Consumer, DriverError, ErrorKind, Receipt, StartAt,
@@ -31,6 +34,8 @@ use crate::{
 /// How often a record is sent that Kafka calls invalid. It says so of every record of a batch in which one is, also
 /// of those of other publishers.
 const INVALID_TRIES: u32 = 3;
+/// How long after a refused time other records count as refused for it, too.
+const CLOCK_SUSPECTED: Duration = Duration::from_secs(10);
 
 /// The group that readers at a position name and do not join.
 const READER_GROUP: &str = "sluice-reader";
@@ -50,6 +55,8 @@ pub struct Kafka {
     clients: RwLock<Option<Clients>>,
     /// When the broker was last asked about a topic that librdkafka takes for missing.
     asked_again: Mutex<Option<Instant>>,
+    /// When Kafka last refused the time of a message, which is the gateway's.
+    clock_refused: Mutex<Option<Instant>>,
 }
 
 #[derive(Clone)]
@@ -73,7 +80,15 @@ impl Kafka {
         let lookup = Lookup::open(&base, cluster.clone(), options.answer_timeout).map_err(failed)?;
         let clients = Clients { producer: Arc::new(producer), lookup: Arc::new(lookup) };
         let clients = RwLock::new(Some(clients));
-        Ok(Self { cluster, options, base, producer_settings, clients, asked_again: Mutex::default() })
+        Ok(Self {
+            cluster,
+            options,
+            base,
+            producer_settings,
+            clients,
+            asked_again: Mutex::default(),
+            clock_refused: Mutex::default(),
+        })
     }
 
     fn clients(&self) -> Result<Clients, DriverError> {
@@ -112,8 +127,18 @@ impl Kafka {
         }
     }
 
+    /// Whether Kafka lately refused the time of a message. Then it calls the other records of the same batches
+    /// invalid, and nothing is wrong with them.
+    fn is_clock_refused(&self) -> bool {
+        let refused = self.clock_refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.is_some_and(|refused| refused.elapsed() < CLOCK_SUSPECTED)
+    }
+
     /// The error of a publish. Where it is the end of this producer, another takes its place.
     fn failed(&self, doing: String, error: &KafkaError) -> DriverError {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::InvalidTimestamp) {
+            *self.clock_refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
         let Ok(clients) = self.clients() else { return self.cluster.error(doing, error) };
         let Some(fatal) = clients.producer.fatal_error() else { return self.cluster.error(doing, error) };
         if clients.producer.age() > PAUSE {
@@ -192,6 +217,11 @@ impl BrokerDriver for Kafka {
         Capabilities { shared_reading: true, replay: true, groups: true, keys: true, headers: true }
     }
 
+    /// The id that Kafka gives to a cluster when it is made.
+    fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
+        Box::pin(async { Ok(format!("kafka {}", self.clients()?.lookup.cluster_id().await?)) })
+    }
+
     fn publish<'a>(
         &'a self,
         topic: &'a Topic,
@@ -202,8 +232,15 @@ impl BrokerDriver for Kafka {
             loop {
                 let published = self.publish_checked(topic, message.clone()).await;
                 let invalid = published.as_ref().is_err_and(|error| error.kind == ErrorKind::Invalid);
-                if !invalid || tries == INVALID_TRIES {
+                if !invalid {
                     return published;
+                }
+                if tries == INVALID_TRIES {
+                    let suspected = self.is_clock_refused();
+                    return published.map_err(|error| match suspected {
+                        true => DriverError { kind: ErrorKind::Other, ..error },
+                        false => error,
+                    });
                 }
                 tries += 1;
             }

@@ -1,4 +1,4 @@
-//! Questions about topics: which partitions they have, and which offsets those hold.
+//! Questions about topics: which partitions they have, and which offsets those hold; and which cluster it is.
 //!
 //! librdkafka answers these by blocking. They go through one client for the whole driver, on threads for
 //! blocking work, a few at a time, so that a broker that hangs cannot take all of those threads.
@@ -18,7 +18,11 @@ use rdkafka::{
 };
 use sluice_broker::{Bounds, DriverError};
 use sluice_message::{Offset, Partition, Position, Topic};
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
 
 use crate::{
     cluster::{Cluster, Listener},
@@ -31,6 +35,8 @@ use crate::{
 const CONCURRENT: usize = 4;
 /// Reports of librdkafka (log lines, errors) taken down after each question.
 const REPORTS: usize = 64;
+/// How much earlier than told librdkafka may give up.
+const ROUNDING: Duration = Duration::from_millis(10);
 
 /// Partitions by topic and number.
 pub(crate) type Partitions = Vec<(Topic, Partition)>;
@@ -54,6 +60,8 @@ pub(crate) struct Lookup {
     cluster: Arc<Cluster>,
     permits: Arc<Semaphore>,
     timeout: Duration,
+    /// Once it is known. One asks, however many want it.
+    cluster_id: OnceCell<String>,
 }
 
 impl Lookup {
@@ -64,7 +72,16 @@ impl Lookup {
     ) -> Result<Self, KafkaError> {
         let client = BaseConsumer::from_config_and_context(settings, Listener(cluster.clone()))?;
         let client = Arc::new(Detached::new(client, cluster.ends.clone()));
-        Ok(Self { client, cluster, permits: Arc::new(Semaphore::new(CONCURRENT)), timeout })
+        let (permits, cluster_id) = (Arc::new(Semaphore::new(CONCURRENT)), OnceCell::new());
+        Ok(Self { client, cluster, permits, timeout, cluster_id })
+    }
+
+    /// The id of the cluster. However many ask, none waits longer than for one answer.
+    pub(crate) async fn cluster_id(&self) -> Result<String, DriverError> {
+        const DOING: &str = "Asking which cluster it is";
+        let asking = || self.ask(DOING, Question::cluster_id);
+        let asked = timeout(self.timeout, self.cluster_id.get_or_try_init(asking)).await;
+        asked.map_err(|_| self.cluster.timed_out(DOING))?.cloned()
     }
 
     /// All partitions of these topics.
@@ -149,6 +166,18 @@ struct Question {
 }
 
 impl Question {
+    fn cluster_id(&self) -> Result<String, DriverError> {
+        let known = self.client.client().fetch_cluster_id(self.remaining());
+        known.ok_or_else(|| {
+            self.take_reports();
+            if self.remaining() <= ROUNDING {
+                self.cluster.timed_out(self.doing)
+            } else {
+                self.cluster.nameless()
+            }
+        })
+    }
+
     fn partitions(&self, topic: &Topic, partitions: &mut Partitions) -> Result<(), DriverError> {
         let answer = self.client.fetch_metadata(Some(topic.as_str()), self.remaining());
         let answer = answer.map_err(|error| self.failed(topic, &error))?;

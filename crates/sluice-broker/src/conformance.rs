@@ -16,6 +16,7 @@
 )]
 
 mod groups;
+mod identity;
 mod publishing;
 mod reading;
 
@@ -25,7 +26,7 @@ use futures_util::future::BoxFuture;
 use sluice_message::{Message, Offset, Partition, Place, Position, Topic};
 use tokio::time::timeout;
 
-pub use self::{groups::*, publishing::*, reading::*};
+pub use self::{groups::*, identity::*, publishing::*, reading::*};
 use crate::{BatchLimit, BrokerDriver, ConsumeSpec, Consumer, DriverError, ErrorKind, StartAt, StopAt};
 
 /// A broker under test.
@@ -56,6 +57,7 @@ pub trait Subject: Send + Sync {
 macro_rules! conformance_suite {
     ($subject:expr) => {
         $crate::conformance_suite! { $subject, only
+            a_broker_stays_the_same_over_restarts,
             a_publish_names_the_place_where_a_reader_finds_the_message,
             every_part_of_a_message_survives_the_round_trip,
             each_publisher_keeps_its_order_among_others,

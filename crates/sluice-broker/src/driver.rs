@@ -15,6 +15,11 @@ pub trait BrokerDriver: Send + Sync + 'static {
     /// What this driver can do. What it does not claim it is never asked for.
     fn capabilities(&self) -> Capabilities;
 
+    /// Which broker this is, in words: the same for as long as positions mean the same there, whatever
+    /// connection leads to it, and another for every other broker. A driver that has learnt it once says so
+    /// without asking again. An error, mostly while the broker is away, says that it is not known yet.
+    fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>>;
+
     /// Writes a message. Resolves once the broker has acknowledged it durably, or with an error; after an
     /// error the message may or may not have been written. Bounded in time by the driver's publish timeout.
     fn publish<'a>(

@@ -70,6 +70,11 @@ impl BrokerDriver for Mock {
         Capabilities { shared_reading: false, replay: true, groups: false, keys: false, headers: false }
     }
 
+    /// All mocks are one broker: what stands at a number depends on no other.
+    fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
+        async { Ok("mock".to_owned()) }.boxed()
+    }
+
     fn publish<'a>(
         &'a self,
         topic: &'a Topic,

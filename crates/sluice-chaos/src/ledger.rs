@@ -44,8 +44,17 @@ pub(crate) struct Published {
     /// Whether it sends an `Idempotency-Key`.
     pub(crate) keyed: bool,
     acknowledged: AtomicU64,
-    /// For each number that was acknowledged, the excuses there were when it was first sent, and then.
-    excuses: Mutex<Vec<(u64, u64)>>,
+    /// Each number that was acknowledged.
+    sent: Mutex<Vec<Sent>>,
+}
+
+/// How a message was sent.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    /// The excuses there were when it was first sent.
+    excuses: u64,
+    /// Whether it may be stored twice in spite of its key, for what happened until it was acknowledged.
+    excused: bool,
 }
 
 impl Channel {
@@ -54,7 +63,7 @@ impl Channel {
         let publishers = (0..publishers).map(|index| Published {
             keyed: index % 2 == 1,
             acknowledged: AtomicU64::new(0),
-            excuses: Mutex::default(),
+            sent: Mutex::default(),
         });
         Self { name: name.to_owned(), spools, publishers: publishers.collect(), excuses: excuses.clone() }
     }
@@ -64,11 +73,20 @@ impl Channel {
         self.publishers.iter().map(Published::acknowledged).sum()
     }
 
+    /// A publisher's next number was acknowledged. `excuses` are those there were when it was first sent;
+    /// `may_be_stored` says that an answer before left open whether the broker has it.
+    pub(crate) fn acknowledge(&self, publisher: usize, excuses: u64, may_be_stored: bool) {
+        let published = &self.publishers[publisher];
+        let excused = may_be_stored || excuses != self.excuses.count();
+        lock(&published.sent).push(Sent { excuses, excused });
+        published.acknowledged.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Whether a message may be stored twice in spite of its key.
     fn is_excused(&self, publisher: usize, number: u64) -> bool {
-        let excuses = lock(&self.publishers[publisher].excuses);
-        match usize::try_from(number).ok().and_then(|index| excuses.get(index)) {
-            Some((first, last)) => *first != if self.spools { self.excuses.count() } else { *last },
+        let sent = lock(&self.publishers[publisher].sent);
+        match usize::try_from(number).ok().and_then(|index| sent.get(index)) {
+            Some(sent) => sent.excused || (self.spools && sent.excuses != self.excuses.count()),
             // It was not acknowledged yet: the gateway may be killed before it is.
             None => true,
         }
@@ -91,12 +109,6 @@ impl Channel {
 impl Published {
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::Acquire)
-    }
-
-    /// The next number was acknowledged; `first` and `last` are the excuses when it was first sent, and now.
-    pub(crate) fn acknowledge(&self, first: u64, last: u64) {
-        lock(&self.excuses).push((first, last));
-        self.acknowledged.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -267,8 +279,8 @@ mod tests {
 
     fn published(acknowledged: &[u64]) -> Channel {
         let channel = Channel::new("log/stream", false, acknowledged.len(), &Excuses::default());
-        for (published, count) in channel.publishers.iter().zip(acknowledged) {
-            (0..*count).for_each(|_| published.acknowledge(0, 0));
+        for (publisher, count) in acknowledged.iter().enumerate() {
+            (0..*count).for_each(|_| channel.acknowledge(publisher, 0, false));
         }
         channel
     }
@@ -310,9 +322,11 @@ mod tests {
         let judgement = judged(&channel, &twice);
         assert_eq!((judgement.repeats, judgement.unkeyed_twice), (3, 1));
         assert_eq!(judgement.keyed_twice.shown, ["log/stream/1-0"]);
-        channel.publishers[1].acknowledge(0, 1);
-        let judgement = judged(&channel, &[(1, 1, 1), (1, 1, 2)]);
-        assert_eq!((judgement.excused_twice, judgement.keyed_twice.count), (1, 0));
+        channel.acknowledge(1, 0, true);
+        channel.excuses.add();
+        channel.acknowledge(1, 0, false);
+        let judgement = judged(&channel, &[(1, 1, 1), (1, 1, 2), (1, 2, 3), (1, 2, 4)]);
+        assert_eq!((judgement.excused_twice, judgement.keyed_twice.count), (2, 0));
     }
 
     #[test]

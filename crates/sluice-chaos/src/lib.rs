@@ -30,6 +30,7 @@ mod process;
 mod proxy;
 mod publisher;
 mod random;
+mod record;
 mod report;
 mod setup;
 mod subscriber;

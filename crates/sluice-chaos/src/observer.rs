@@ -1,17 +1,14 @@
 //! A consumer's record: what it has seen, judged as it comes and written down for whoever looks into a loss.
 
 use std::{
-    fs::File,
-    io::{BufWriter, Write},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
-
 use crate::{
     journal::Journal,
     ledger::{Channel, Judgement, Place, Seen},
+    record::Record,
 };
 
 /// The record of one consumer.
@@ -21,7 +18,8 @@ pub(crate) struct Observer {
     /// What kind of consumer it is, for people.
     pub(crate) name: &'static str,
     pub(crate) journal: Arc<Journal>,
-    seen: Mutex<(Seen, BufWriter<File>)>,
+    seen: Mutex<Seen>,
+    record: Record,
 }
 
 impl Observer {
@@ -33,33 +31,30 @@ impl Observer {
         directory: &Path,
     ) -> Result<Arc<Self>, String> {
         let file = format!("seen {} {name}.txt", channel.name).replace(['/', ' '], "-");
-        let path = directory.join(file);
-        let file = File::create(&path).map_err(|error| format!("{}: {error}.", path.display()))?;
         Ok(Arc::new(Self {
             channel: Arc::clone(channel),
             name,
             journal: Arc::clone(journal),
-            seen: Mutex::new((Seen::new(channel), BufWriter::new(file))),
+            seen: Mutex::new(Seen::new(channel)),
+            record: Record::create(&directory.join(file))?,
         }))
     }
 
     /// A message came; `bookmark` is what the consumer would resume from.
     pub(crate) fn message(&self, content: &str, bookmark: &str, place: Option<Place>) {
-        let mut seen = self.lock();
-        seen.0.message(&self.channel, content, place);
-        write_line(&mut seen.1, &format!("{content} {bookmark} {place:?}"));
+        self.lock().message(&self.channel, content, place);
+        self.record.line(&format!("{content} {bookmark} {place:?}"));
     }
 
     /// The consumer was told that it has missed messages.
     pub(crate) fn gap(&self, told: &str) {
-        let mut seen = self.lock();
-        seen.0.gap();
-        write_line(&mut seen.1, &format!("gap: {told}"));
+        self.lock().gap();
+        self.record.line(&format!("gap: {told}"));
     }
 
     /// Something else that helps to understand the record, as a connection that ended.
     pub(crate) fn note(&self, text: &str) {
-        write_line(&mut self.lock().1, text);
+        self.record.line(text);
     }
 
     /// The gateway does not let the consumer go on from where it was. It would never see the rest.
@@ -69,19 +64,14 @@ impl Observer {
     }
 
     pub(crate) fn is_complete(&self) -> bool {
-        self.lock().0.is_complete(&self.channel)
+        self.lock().is_complete(&self.channel)
     }
 
     pub(crate) fn judge(&self) -> Judgement {
-        self.lock().0.judge(&self.channel, self.name)
+        self.lock().judge(&self.channel, self.name)
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Seen, BufWriter<File>)> {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The record is for people; where it cannot be written the judgement stands all the same.
-fn write_line(file: &mut BufWriter<File>, text: &str) {
-    let _written = writeln!(file, "{} {text}", Timestamp::now());
 }

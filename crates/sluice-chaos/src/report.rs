@@ -85,8 +85,8 @@ impl fmt::Display for Report {
             let mut times = times.clone();
             times.sort();
             if let (Some(median), Some(worst)) = (times.get(times.len() / 2), times.last()) {
-                let count = times.len();
-                writeln!(f, "SIGKILL to {what}: median {median:.0?}, worst {worst:.0?} ({count} times).")?;
+                let (median, worst, count) = (median.as_millis(), worst.as_millis(), times.len());
+                writeln!(f, "SIGKILL to {what}: median {median} ms, worst {worst} ms ({count} times).")?;
             }
         }
         let wrong = self.wrong();
@@ -105,7 +105,7 @@ mod tests {
 
     fn report(seen: &[u64]) -> Report {
         let channel = Channel::new("log/stream", false, 1, &Excuses::default());
-        (0..2).for_each(|_| channel.publishers[0].acknowledge(0, 0));
+        (0..2).for_each(|_| channel.acknowledge(0, 0, false));
         let mut record = Seen::new(&channel);
         seen.iter().for_each(|number| record.message(&channel, &channel.content(0, *number), None));
         Report {
@@ -129,7 +129,7 @@ mod tests {
         assert!(text.contains("| log/stream | sse | 2 | 2 | 0 | 0 | 1 | 0 |"), "{text}");
         assert!(text.contains("Faults: kill 2 times, kafka-stop once."), "{text}");
         assert!(text.contains("Answers to publishers: none 3, 202 2."), "{text}");
-        assert!(text.contains("SIGKILL to ready: median 40ms, worst 40ms (1 times)."), "{text}");
+        assert!(text.contains("SIGKILL to ready: median 40 ms, worst 40 ms (1 times)."), "{text}");
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub(crate) async fn start(options: &Options) -> Result<Suite, String> {
     let authority = gateway.proxy.address().to_string();
     let consumers = start_consumers(&channels, &records, &authority, &mut observers)?;
     observers.sort_by(|one, two| (&one.channel.name, one.name).cmp(&(&two.channel.name, two.name)));
-    let desk = Arc::new(Desk::new(client.clone(), format!("http://{authority}"), INTERVAL, &journal));
+    let desk = Desk::new(client.clone(), format!("http://{authority}"), INTERVAL, &journal, &options.logs)?;
+    let desk = Arc::new(desk);
     let mut publishers = JoinSet::new();
     for channel in &channels {
         for publisher in 0..PUBLISHERS {

@@ -111,6 +111,11 @@ impl Breaker {
         }
     }
 
+    /// Failed calls in a row that open it.
+    pub(crate) const fn bound(&self) -> u32 {
+        self.settings.failures
+    }
+
     /// Until when it is open, and the length of that wait; the moment is now where it is half-open.
     pub(crate) const fn opened(&self, now: Instant) -> Option<(Instant, Duration)> {
         match self.circuit {

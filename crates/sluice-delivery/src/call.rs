@@ -9,7 +9,8 @@ use std::{
 };
 
 use sluice_api::{Qos, Subscription};
-use sluice_message::Message;
+use sluice_broker::ErrorKind;
+use sluice_message::{Message, Topic};
 use tokio::{
     sync::{Notify, Semaphore},
     time::sleep,
@@ -25,12 +26,13 @@ use crate::{
     gate::{Gate, Pass},
     lanes::Lane,
     ledger::{Ledger, Ticket},
-    letter::letter,
+    letter::{Extent, Report},
     request::Request,
     retries::{Retries, Which},
     retry,
     route::DeadLetters,
     state::Watched,
+    told::Trouble,
 };
 
 /// What became of a message.
@@ -97,6 +99,9 @@ impl Courier<'_> {
             return Fate::Cut;
         }
         let request = self.request(&message);
+        let told = &self.watched.told;
+        // Of one that was tried before a restart it was told then.
+        let mut is_told = attempts > 0;
         loop {
             let Some((answer, pass)) = self.call(&request).await else { return Fate::Cut };
             let closed = match &answer {
@@ -104,6 +109,9 @@ impl Courier<'_> {
                     pass.succeeded();
                     self.route.metrics.delivered.inc();
                     self.watched.delivered(status.as_u16());
+                    if is_told {
+                        told.taken(self.subscription, attempts);
+                    }
                     return Fate::Settled;
                 }
                 Answer::Later(failure, _) | Answer::Refused(failure) | Answer::Unusable(failure) => {
@@ -130,6 +138,8 @@ impl Courier<'_> {
                 let fails = self.fails_after(&failure);
                 return self.set_aside(parcel, failure, attempts, fails).await;
             }
+            let trouble = Trouble { subscription: self.subscription, failure: &failure, attempts };
+            is_told = is_told || told.refused(trouble);
             let own =
                 || if counts { retry::delay(settings, attempts, retry::random()) } else { Duration::ZERO };
             let wait = wait.unwrap_or_else(own);
@@ -150,24 +160,29 @@ impl Courier<'_> {
         attempts: u32,
         fails: bool,
     ) -> Fate {
+        let trouble = Trouble { subscription: self.subscription, failure: &failure, attempts };
         if let Some(letters) = &self.route.dead_letters {
-            let letter = letter(self.subscription, &parcel.original, &failure, attempts);
-            match self.bury(letters, &letter).await {
+            let (subscription, message) = (&**self.subscription, &parcel.original);
+            let report = Report { subscription, message, failure: &failure, attempts };
+            match self.bury(letters, &report).await {
+                Ok(true) => {
+                    self.watched.told.buried(trouble);
+                    return Fate::Settled;
+                }
+                // The size of one message is no reason to stop.
+                Ok(false) => {}
                 // It would go out a second time, and may have been taken the first.
-                Fate::Cut if self.once() && failure.ambiguous => {}
-                Fate::Failed(cause) => {
+                Err(Fate::Cut) if self.once() && failure.ambiguous => {}
+                Err(Fate::Failed(cause)) => {
                     return Fate::Failed(Failure { ambiguous: failure.ambiguous, ..cause });
                 }
-                fate => return fate,
+                Err(fate) => return fate,
             }
         } else if fails {
             return Fate::Failed(failure);
         }
         self.route.metrics.given_up.inc();
-        warn!(
-            api = %self.route.api, subscription = %self.subscription.id, attempts, code = failure.code,
-            reason = %failure.message, "A message was given up."
-        );
+        self.watched.told.given_up(trouble);
         Fate::Settled
     }
 
@@ -223,25 +238,44 @@ impl Courier<'_> {
         }
     }
 
-    async fn bury(&self, letters: &DeadLetters, letter: &Message) -> Fate {
+    /// Puts a letter into each topic. False where it is too large for all of them.
+    async fn bury(&self, letters: &DeadLetters, report: &Report<'_>) -> Result<bool, Fate> {
+        let mut taken = false;
         for topic in &letters.topics {
-            let mut backoff = Backoff::new();
-            while let Err(error) = letters.driver.publish(topic, letter.clone()).await {
+            taken |= self.bury_in(letters, topic, report).await?;
+        }
+        if taken {
+            self.route.metrics.dead_lettered.inc();
+        }
+        Ok(taken)
+    }
+
+    /// Puts a letter into a topic, with as much in it as the broker takes. False where the least is too large.
+    async fn bury_in(&self, letters: &DeadLetters, topic: &Topic, report: &Report<'_>) -> Result<bool, Fate> {
+        let mut backoff = Backoff::new();
+        for extent in Extent::ALL {
+            let letter = report.letter(extent);
+            loop {
+                let Err(error) = letters.driver.publish(topic, letter.clone()).await else { return Ok(true) };
+                let (api, subscription) = (&self.route.api, &self.subscription.id);
+                if error.kind == ErrorKind::TooLarge {
+                    warn!(%api, %subscription, %topic, ?extent, %error, "A dead letter is too large for its broker.");
+                    break;
+                }
                 if !error.retryable() {
                     let text = format!("A message cannot be put with the dead letters in {topic}: {error}");
-                    return Fate::Failed(Failure::new("delivery.dead-letter", text));
+                    return Err(Fate::Failed(Failure::new("delivery.dead-letter", text)));
                 }
                 warn!(
-                    api = %self.route.api, subscription = %self.subscription.id, %topic, %error,
+                    %api, %subscription, %topic, %error,
                     "A message could not be put with the dead letters; trying again."
                 );
                 if self.pause(backoff.next()).await {
-                    return Fate::Cut;
+                    return Err(Fate::Cut);
                 }
             }
         }
-        self.route.metrics.dead_lettered.inc();
-        Fate::Settled
+        Ok(false)
     }
 
     /// Stores a position durably, however long it takes; false when the subscription is to be wound up before.

@@ -1,6 +1,7 @@
-//! Reads the dead letters of one subscription again, up to where they ended when that was asked for.
+//! Reads the dead letters of one subscription again, up to where they ended when that was asked for. All its topics
+//! have the same ones, so only the first is read.
 
-use sluice_api::SubscriptionId;
+use sluice_api::{Subscription, SubscriptionId};
 use sluice_broker::{BatchLimit, ConsumeSpec, Consumer, DriverError, StartAt, StopAt};
 use sluice_message::{Message, Position};
 use tokio::{
@@ -28,7 +29,7 @@ pub(crate) fn goal(id: &SubscriptionId) -> String {
 /// The dead letters of one subscription.
 pub(crate) struct Reading<'r> {
     pub(crate) letters: &'r DeadLetters,
-    pub(crate) id: &'r SubscriptionId,
+    pub(crate) subscription: &'r Subscription,
     /// A permit for each reader of dead letters.
     pub(crate) readers: &'r Semaphore,
     /// Behind what was read.
@@ -53,7 +54,7 @@ impl Reading<'_> {
                     }
                 }
                 Err(error) => {
-                    warn!(subscription = %self.id, %error, "Dead letters cannot be read; trying again.");
+                    warn!(subscription = %self.subscription.id, %error, "Dead letters cannot be read; trying again.");
                     sleep(backoff.next()).await;
                 }
             }
@@ -79,7 +80,8 @@ impl Reading<'_> {
             self.read.extend(batch.iter().filter_map(Message::place));
             let until = &self.until;
             batch.retain(|message| {
-                message.place().is_some_and(|place| until.covers(place)) && letter::is_of(message, self.id)
+                message.place().is_some_and(|place| until.covers(place))
+                    && letter::is_of(message, self.subscription)
             });
             if !batch.is_empty() || self.read.reaches(&self.until) {
                 return Ok(batch);
@@ -89,7 +91,7 @@ impl Reading<'_> {
 
     /// A reader behind what was read, as far as the broker still has it.
     async fn open(&mut self) -> Result<Box<dyn Consumer>, DriverError> {
-        let (driver, topics) = (&self.letters.driver, &self.letters.topics);
+        let (driver, topics) = (&self.letters.driver, self.letters.read());
         for ((topic, partition), kept) in driver.bounds(topics).await? {
             let next = self.read.next(&topic, partition).unwrap_or(kept.start);
             if next < kept.start || next > kept.end || self.read.next(&topic, partition).is_none() {
@@ -97,6 +99,6 @@ impl Reading<'_> {
             }
         }
         let start = StartAt::After(self.read.clone());
-        driver.consume(ConsumeSpec { topics: topics.clone(), start, stop: StopAt::End }).await
+        driver.consume(ConsumeSpec { topics: topics.to_vec(), start, stop: StopAt::End }).await
     }
 }

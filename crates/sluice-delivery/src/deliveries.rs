@@ -4,7 +4,7 @@
 //! lives through them, so that two workers never serve one subscription.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -110,10 +110,13 @@ pub(crate) struct Shared {
 struct Table {
     routes: HashMap<ApiId, Arc<Route>>,
     workers: HashMap<SubscriptionId, Working>,
+    /// The workers of each API that has some.
+    of_api: HashMap<ApiId, HashSet<SubscriptionId>>,
 }
 
 /// A worker, as it is told and asked.
 struct Working {
+    api: ApiId,
     task: watch::Sender<Task>,
     placed: watch::Receiver<bool>,
     watched: Arc<Watched>,
@@ -191,9 +194,10 @@ impl Deliveries {
             Some(route) => drop(table.routes.insert(api.clone(), Arc::clone(route))),
             None => drop(table.routes.remove(api)),
         }
-        for worker in table.workers.values() {
+        let workers = table.of_api.get(api).into_iter().flatten();
+        for worker in workers.filter_map(|id| table.workers.get(id)) {
             worker.task.send_if_modified(|task| match task {
-                Task::Serve(serving) if serving.subscription.api == *api => {
+                Task::Serve(serving) => {
                     let same = match (&serving.route, route) {
                         (Some(known), Some(route)) => Arc::ptr_eq(known, route),
                         (None, None) => true,
@@ -202,7 +206,7 @@ impl Deliveries {
                     serving.route = route.cloned();
                     !same
                 }
-                _ => false,
+                Task::End { .. } => false,
             });
         }
     }
@@ -214,6 +218,7 @@ impl Deliveries {
         let subscription = Arc::new(subscription);
         let route = table.routes.get(&subscription.api).cloned();
         let serving = Serving { subscription: Arc::clone(&subscription), route, replay: None };
+        table.file(&subscription);
         if let Some(worker) = table.workers.get(&subscription.id) {
             worker.task.send_if_modified(|known| {
                 let replay = match known {
@@ -233,7 +238,7 @@ impl Deliveries {
         let watched = Arc::new(Watched::new(Arc::clone(&retries)));
         let worker =
             Worker::new(Arc::clone(&self.0), id.clone(), tasks, retries, Arc::clone(&watched), placing);
-        table.workers.insert(id, Working { task, placed, watched });
+        table.workers.insert(id, Working { api: subscription.api.clone(), task, placed, watched });
         self.0.workers.spawn(worker.run());
     }
 
@@ -295,6 +300,35 @@ fn is_now(subscription: &Subscription) -> bool {
         && subscription.ending_at.is_none_or(|end| until(end).is_some())
 }
 
+impl Table {
+    /// Has a worker found by the API of its subscription.
+    fn file(&mut self, subscription: &Subscription) {
+        let (id, api) = (&subscription.id, &subscription.api);
+        if let Some(worker) = self.workers.get_mut(id)
+            && worker.api != *api
+        {
+            let former = std::mem::replace(&mut worker.api, api.clone());
+            self.unfile(id, &former);
+        }
+        self.of_api.entry(api.clone()).or_default().insert(id.clone());
+    }
+
+    fn unfile(&mut self, id: &SubscriptionId, api: &ApiId) {
+        if let Some(workers) = self.of_api.get_mut(api) {
+            workers.remove(id);
+            if workers.is_empty() {
+                self.of_api.remove(api);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &SubscriptionId) {
+        if let Some(worker) = self.workers.remove(id) {
+            self.unfile(id, &worker.api);
+        }
+    }
+}
+
 impl Shared {
     fn table(&self) -> MutexGuard<'_, Table> {
         // The table is whole after any panic: each change of it is one call.
@@ -307,7 +341,7 @@ impl Shared {
         // Asked under the lock that every task is given under.
         let done = !task.has_changed().unwrap_or(false);
         if done {
-            table.workers.remove(id);
+            table.remove(id);
         }
         done
     }

@@ -16,6 +16,7 @@ use crate::{
     judge::{Judge, Judged},
     lanes::{Lanes, Room},
     ledger::Ledger,
+    letter::{is_without_message, origin, original},
     retries::Which,
     worker::Orders,
 };
@@ -134,7 +135,7 @@ impl<'f> Flow<'f> {
             if let Some(end) = self.end.take_if(|_| self.calls.is_empty()) {
                 return end;
             }
-            courier.watched.set_in_hand(self.queue.len() + self.ready.len() + self.lanes.held());
+            courier.watched.set_in_hand(self.undelivered());
             let open = self.end.is_none();
             let reads = open && !exhausted && self.queue.is_empty() && !self.ledger.is_full();
             let asks =
@@ -173,6 +174,13 @@ impl<'f> Flow<'f> {
                 courier.winding.cancel();
             }
         }
+    }
+
+    /// Messages that were read and are not dealt with. Dead letters are none of those that the broker has.
+    fn undelivered(&self) -> usize {
+        let in_hand = self.ready.len() + self.lanes.held() + self.calls.len();
+        let letters = self.letters.as_ref().map_or(0, |letters| letters.in_hand);
+        self.queue.len() + in_hand.saturating_sub(letters)
     }
 
     /// Whether one more call may be under way. Messages that wait for a time to come leave room for others, as far
@@ -214,6 +222,10 @@ impl<'f> Flow<'f> {
     /// Takes a message in hand: it is given back where its turn has come, else held, or put back where there is
     /// no room for it.
     fn take(&mut self, message: Message, letter: bool) -> Option<Parcel> {
+        if letter && is_without_message(&message) {
+            self.pass_over(&message);
+            return None;
+        }
         let lane = self.lanes.of(&message);
         let enters = self.lanes.enter(&lane);
         if !enters && !self.lanes.has_room() {
@@ -233,7 +245,7 @@ impl<'f> Flow<'f> {
         };
         let remembers = letter || self.courier.route.qos != Qos::None;
         let place = message.place().filter(|_| remembers).cloned();
-        let original = if letter { crate::letter::original(&message) } else { message };
+        let original = if letter { original(&message) } else { message };
         let which = place.map(|place| Which { letter, place });
         let size = original.size();
         let parcel = Parcel { original, lane, ticket, which, letter };
@@ -246,6 +258,23 @@ impl<'f> Flow<'f> {
         let lane = parcel.lane.clone();
         self.lanes.hold(&lane, parcel, size);
         None
+    }
+
+    /// A dead letter that has nothing of its message is dealt with as it is.
+    fn pass_over(&self, letter: &Message) {
+        let ledger = self.ledger_of(true);
+        let Some(ticket) = ledger.begin(letter.place()) else { return };
+        ledger.settle(&ticket);
+        self.courier.route.metrics.letters_passed_over.inc();
+        let replay_from = origin(letter).map(|place| {
+            let mut before = Position::new();
+            before.set_next(&place.topic, place.partition, place.offset);
+            before.to_string()
+        });
+        warn!(
+            api = %self.courier.route.api, subscription = %self.courier.subscription.id, replay_from,
+            "A dead letter was passed over: its message was too large to be put there. A replay from its position brings it."
+        );
     }
 
     /// Begins to bring a message, unless the policies have it dropped.

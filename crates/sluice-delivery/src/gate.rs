@@ -6,7 +6,7 @@ use std::{
 };
 
 use prometheus_client::metrics::gauge::Gauge;
-use sluice_api::CallbackBreaker;
+use sluice_api::{CallbackBreaker, Subscription};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -17,12 +17,15 @@ use crate::{
     clock::{millis, now_ms},
     retries::{Circuit, Opened, Retries},
     retry,
+    told::Told,
 };
 
 /// The gate of one subscription. Without a circuit breaker it is always open.
 pub(crate) struct Gate<'g> {
     breaker: Option<Mutex<Breaker>>,
     retries: &'g Retries,
+    subscription: &'g Subscription,
+    told: &'g Told,
     /// How many circuits are open.
     open_circuits: &'g Gauge,
     /// Sent whenever waiting calls should look again.
@@ -40,6 +43,7 @@ impl<'g> Gate<'g> {
     pub(crate) fn new(
         settings: Option<&CallbackBreaker>,
         retries: &'g Retries,
+        (subscription, told): (&'g Subscription, &'g Told),
         open_circuits: &'g Gauge,
     ) -> Self {
         let breaker = settings.map(|settings| {
@@ -56,7 +60,11 @@ impl<'g> Gate<'g> {
         if breaker.is_none() {
             retries.set_circuit(Circuit::default());
         }
-        Self { breaker: breaker.map(Mutex::new), retries, open_circuits, changes: watch::channel(()).0 }
+        if retries.circuit().open.is_none() {
+            told.anew();
+        }
+        let (breaker, changes) = (breaker.map(Mutex::new), watch::channel(()).0);
+        Self { breaker, retries, subscription, told, open_circuits, changes }
     }
 
     /// Resolves when a call may go out, as it looks: another may be quicker.
@@ -105,7 +113,10 @@ impl<'g> Gate<'g> {
         drop(breaker);
         match (was_open, closed) {
             (false, false) => drop(self.open_circuits.inc()),
-            (true, true) => drop(self.open_circuits.dec()),
+            (true, true) => {
+                self.open_circuits.dec();
+                self.told.closed(self.subscription);
+            }
             _ => {}
         }
         self.changes.send_replace(());
@@ -131,7 +142,12 @@ impl Pass<'_> {
     /// The call failed. Whether the circuit is closed all the same.
     pub(crate) fn failed(mut self) -> bool {
         let probe = std::mem::take(&mut self.probe);
-        self.gate.change(|breaker| breaker.failed(probe, Instant::now(), retry::random()))
+        let closed = self.gate.change(|breaker| breaker.failed(probe, Instant::now(), retry::random()));
+        if let (Some(breaker), Some(opened)) = (&self.gate.breaker, self.gate.retries.circuit().open) {
+            let failures = lock(breaker).bound();
+            self.gate.told.opened(self.gate.subscription, failures, opened.until);
+        }
+        closed
     }
 }
 

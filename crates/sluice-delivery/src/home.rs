@@ -1,5 +1,6 @@
 //! Which broker the position of a subscription is of. A position says nothing at another broker, so it is never
-//! applied there: a note beside it names the broker by its fingerprint.
+//! applied there: a note beside it names the broker, as its driver [says](sluice_broker::BrokerDriver::identity) who it
+//! is.
 //!
 //! Position and note cannot be written at once. A subscription that moves first notes where it will be, and only
 //! then has its position replaced; whoever comes back in between finishes the move.

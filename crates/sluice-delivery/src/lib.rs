@@ -38,6 +38,7 @@ mod session;
 mod signature;
 mod state;
 mod tls;
+mod told;
 mod worker;
 
 pub use deliveries::{Deliveries, DeliveryOptions, Failed};

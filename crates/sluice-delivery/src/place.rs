@@ -1,9 +1,11 @@
 //! Where a subscription reads: behind its stored position, or where its API lets new ones begin.
 
+use std::collections::BTreeSet;
+
 use sluice_api::{Qos, SubscriptionId};
 use sluice_broker::{DriverError, ErrorKind};
 use sluice_message::{Position, Topic};
-use sluice_stream::{Begin, Cursor, Joining, Lag};
+use sluice_stream::{Begin, Cursor, Joining, Lag, Side};
 use tokio::time::sleep;
 use tracing::{error, warn};
 
@@ -12,6 +14,7 @@ use crate::{
     backoff::Backoff,
     deliveries::Shared,
     home::{self, Found, Trouble},
+    moving::{all_of, behind, only},
     retries::Retries,
     state::{Stage, Watched},
 };
@@ -21,8 +24,19 @@ use crate::{
 pub(crate) struct Whereabouts {
     /// Where it goes on; `None` where it has not begun.
     pub(crate) position: Option<Position>,
-    /// The broker that this is known of, once it was looked up.
+    /// The broker that this is known of, as it calls itself, once it was looked up.
     pub(crate) broker: Option<String>,
+    /// What it left at its former broker, where it is not known yet whether it is at another now.
+    pub(crate) left: Option<Left>,
+}
+
+/// What a subscription leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// So many messages: some of their offsets may hold none.
+    About(u64),
+    /// The former broker did not say what it had.
+    Unknown,
 }
 
 /// A subscription that is to be read for.
@@ -72,20 +86,24 @@ impl Opening<'_> {
         if route.qos == Qos::None {
             return Ok(self.join(Begin::Latest, Lag::Skip).await?);
         }
-        self.look_up(known).await?;
+        let broker = self.look_up(known).await?;
         let Some(position) = &mut known.position else {
             let cursor = self.join(route.begin.clone(), Lag::CatchUp).await?;
             let begun = cursor.position();
             // Kept before the first message, so that nothing that comes from now on can be missed; should that
             // fail, the next try begins here, too.
             known.position = Some(begun.clone());
-            home::settle(self.shared, self.id, &route.broker, begun).await?;
+            home::settle(self.shared, self.id, &broker, begun).await?;
             return Ok(cursor);
         };
         let fitted = self.fitted(position).await?;
         match self.join(Begin::After(fitted.clone()), Lag::CatchUp).await {
             Ok(cursor) => {
+                let dropped = only(position, |topic| !self.topics.contains(topic));
                 *position = fitted;
+                if !dropped.is_empty() {
+                    self.left_of(&dropped).await.tell(route, self.id);
+                }
                 Ok(cursor)
             }
             Err(lost) if lost.kind == ErrorKind::PositionLost => {
@@ -101,31 +119,45 @@ impl Opening<'_> {
         }
     }
 
-    /// Looks up how far the subscription has come at this broker, unless that is known.
-    pub(crate) async fn look_up(&self, known: &mut Whereabouts) -> Result<(), Trouble> {
-        if known.broker.as_deref() == Some(&*self.route.broker) {
-            return Ok(());
+    /// Looks up how far the subscription has come at this broker, unless that is known, and which broker it is.
+    pub(crate) async fn look_up(&self, known: &mut Whereabouts) -> Result<String, Trouble> {
+        let broker = self.route.driver.identity().await?;
+        if known.broker.as_ref() == Some(&broker) {
+            return Ok(broker);
         }
-        let Found { position, moved } = home::find(self.shared, self.id, &self.route.broker).await?;
+        let Found { position, moved } = home::find(self.shared, self.id, &broker).await?;
         if moved {
             // They are of messages that are not here.
             self.retries.clear();
+            if let Some(left) = known.left {
+                left.tell(self.route, self.id);
+            }
         }
-        *known = Whereabouts { position, broker: Some(self.route.broker.clone()) };
-        Ok(())
+        *known = Whereabouts { position, broker: Some(broker.clone()), left: None };
+        Ok(broker)
+    }
+
+    /// Where the subscription begins, as it has not yet.
+    pub(crate) async fn beginning(&self) -> Result<Position, DriverError> {
+        Ok(self.join(self.route.begin.clone(), Lag::CatchUp).await?.position())
     }
 
     async fn join(&self, begin: Begin, lag: Lag) -> Result<Cursor, DriverError> {
-        self.shared.hubs.join(&self.route.driver, self.topics, Joining::new(begin, lag)).await
+        let joining = Joining::new(begin, lag).of(Side::Subscription);
+        self.shared.hubs.join(&self.route.driver, self.topics, joining).await
+    }
+
+    /// What is left behind a position in topics that are read no more.
+    async fn left_of(&self, dropped: &Position) -> Left {
+        let topics: BTreeSet<Topic> = dropped.nexts().map(|(topic, ..)| topic.clone()).collect();
+        let ends = all_of(self.route, &Vec::from_iter(topics)).await;
+        ends.map_or(Left::Unknown, |ends| Left::About(behind(dropped, &ends)))
     }
 
     /// The position in the topics that the API has now: a topic that it had before is forgotten, a new one is
     /// begun where new subscriptions begin.
     async fn fitted(&self, known: &Position) -> Result<Position, DriverError> {
-        let mut fitted = Position::new();
-        for (topic, partition, next) in known.nexts().filter(|(topic, _, _)| self.topics.contains(topic)) {
-            fitted.set_next(topic, partition, next);
-        }
+        let mut fitted = only(known, |topic| self.topics.contains(topic));
         let named = |wanted: &&Topic| known.nexts().any(|(topic, _, _)| topic == *wanted);
         let new: Vec<Topic> = self.topics.iter().filter(|topic| !named(topic)).cloned().collect();
         if !new.is_empty() && !known.is_empty() && self.route.begin == Begin::Latest {

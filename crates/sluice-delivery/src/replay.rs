@@ -2,16 +2,22 @@
 //!
 //! Here it is judged what is asked for and found where that is; the [worker](crate::worker) goes there.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use sluice_api::{Qos, SubscriptionId};
 use sluice_broker::{DriverError, ErrorKind};
 use sluice_message::{Position, Topic};
+use sluice_stream::Begin;
 use tokio::sync::oneshot;
+use tracing::info;
 
 use crate::{Deliveries, Route};
 
-/// From where messages are brought again.
+/// From where messages are brought again. It only ever goes back: what was not delivered yet is never passed over,
+/// so a partition that has come less far than what is asked for stays where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replay {
     /// What follows this position. A partition that it does not name stays where it is.
@@ -23,11 +29,23 @@ pub enum Replay {
     DeadLetters,
 }
 
+impl fmt::Display for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::After(position) => write!(f, "after {position}"),
+            Self::Since(timestamp_ms) => write!(f, "since {timestamp_ms} ms"),
+            Self::DeadLetters => f.write_str("dead letters"),
+        }
+    }
+}
+
 /// Why messages are not brought again.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ReplayError {
     /// The subscription is paused, has failed or is not there, or its API is not deployed.
-    #[error("The subscription is not served at the moment. Start its API, or resume it.")]
+    #[error(
+        "The subscription is not served at the moment. Start its API where that is stopped; resume the subscription where it is paused, start it again where it has failed."
+    )]
     NotServed,
     /// There is no place to go back to.
     #[error("{0}")]
@@ -114,6 +132,7 @@ impl Deliveries {
     /// It is not served, or there is nothing to go back to.
     pub async fn replay(&self, id: &SubscriptionId, replay: Replay) -> Result<(), ReplayError> {
         let route = self.0.route_of(id).ok_or(ReplayError::NotServed)?;
+        let (api, asked) = (&route.api, replay.to_string());
         let going = match replay {
             Replay::After(position) => {
                 check(&route, &position).await?;
@@ -125,8 +144,29 @@ impl Deliveries {
             }
             Replay::DeadLetters => Going::Letters(end_of_letters(&route).await?),
         };
-        if self.0.replay(id, going).await { Ok(()) } else { Err(ReplayError::NotServed) }
+        if !self.0.replay(id, going).await {
+            return Err(ReplayError::NotServed);
+        }
+        info!(%api, subscription = %id, replay = asked, "Messages of a subscription are brought again.");
+        Ok(())
     }
+}
+
+/// Where a subscription that stands there is sent: to what is asked for, and in no partition forward. A topic that
+/// it has not read yet is read from its end where new subscriptions begin with what is new, else from its first
+/// message, and so is a partition that is not named.
+pub(crate) fn back(standing: &Position, asked: &Position, begin: &Begin) -> Position {
+    let mut position = standing.clone();
+    for (topic, partition, next) in asked.nexts() {
+        let is_new = !standing.is_empty() && !standing.nexts().any(|(named, ..)| named == topic);
+        let most = match standing.next(topic, partition) {
+            Some(most) => most,
+            None if is_new && *begin == Begin::Latest => next,
+            None => continue,
+        };
+        position.set_next(topic, partition, next.min(most));
+    }
+    position
 }
 
 fn keeps_positions(route: &Route) -> Result<(), ReplayError> {
@@ -175,8 +215,30 @@ async fn end_of_letters(route: &Route) -> Result<Position, ReplayError> {
         return Err(ReplayError::Unsupported("The broker of the dead letters does not keep them."));
     }
     let mut position = Position::new();
-    for ((topic, partition), kept) in letters.driver.bounds(&letters.topics).await? {
+    for ((topic, partition), kept) in letters.driver.bounds(letters.read()).await? {
         position.set_next(&topic, partition, kept.end);
     }
     Ok(position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Position {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn in_no_partition_it_goes_forward() {
+        let standing = at("a@0#4,1#4;b@0#4");
+        for begin in [Begin::Latest, Begin::Earliest] {
+            assert_eq!(back(&standing, &at("a@0#2,1#7"), &begin), at("a@0#2,1#4;b@0#4"));
+            // It is read from its first message.
+            assert_eq!(back(&standing, &at("a@2#3"), &begin), standing);
+            assert_eq!(back(&Position::new(), &at("a@0#3"), &begin), Position::new());
+        }
+        assert_eq!(back(&standing, &at("c@0#3"), &Begin::Latest), at("a@0#4,1#4;b@0#4;c@0#3"));
+        assert_eq!(back(&standing, &at("c@0#3"), &Begin::Earliest), standing);
+    }
 }

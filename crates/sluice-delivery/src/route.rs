@@ -16,8 +16,6 @@ pub struct Route {
     pub api: ApiId,
     /// The broker that messages come from.
     pub driver: Arc<dyn BrokerDriver>,
-    /// A fingerprint of its connection settings, without secrets. The same for as long as positions mean the same.
-    pub broker: String,
     /// Its topics.
     pub topics: Vec<Topic>,
     /// The attributes by which policies choose other topics.
@@ -42,8 +40,15 @@ pub struct Route {
 pub struct DeadLetters {
     /// The broker.
     pub driver: Arc<dyn BrokerDriver>,
-    /// Its topics.
+    /// Its topics. Each letter goes to all of them.
     pub topics: Vec<Topic>,
+}
+
+impl DeadLetters {
+    /// The topics from which letters are brought again: the first, as it has all that the others have.
+    pub(crate) fn read(&self) -> &[Topic] {
+        self.topics.get(..1).unwrap_or_default()
+    }
 }
 
 /// What is counted of the deliveries of one API. Handles are shared: a clone counts into the same numbers.
@@ -55,10 +60,13 @@ pub struct DeliveryMetrics {
     pub dropped_by_policy: Counter,
     /// Messages that a subscription without promises missed, because it was too slow.
     pub skipped: Counter,
-    /// Messages that the broker had dropped before they could be delivered.
+    /// Messages that the broker had dropped before they could be delivered, or that were left at a former broker or in
+    /// a dropped topic; about.
     pub lost: Counter,
     /// Dead letters that were brought again, and are dealt with.
     pub replayed: Counter,
+    /// Dead letters that could not be brought again, as their message was too large to be put there.
+    pub letters_passed_over: Counter,
     /// Calls that did not succeed.
     pub failed_calls: Counter,
     /// Messages that were put with the dead letters.

@@ -78,7 +78,8 @@ impl Session<'_> {
             Err(error) => return End::Failed(Failure::new("policy.topic.invalid", error.to_string())),
         };
         let metrics = &self.route.metrics;
-        let gate = Gate::new(webhook.circuit_breaker.as_ref(), self.retries, &metrics.open_circuits);
+        let told = (&**self.subscription, &self.watched.told);
+        let gate = Gate::new(webhook.circuit_breaker.as_ref(), self.retries, told, &metrics.open_circuits);
         let most = turns(self.subscription, self.route.qos, webhook.http.max_concurrent_connections);
         let courier = Courier {
             shared: self.shared,
@@ -215,8 +216,8 @@ impl Session<'_> {
     /// Reads the dead letters. Never ends by itself: the flow does.
     async fn feed(&self, sender: mpsc::Sender<Message>, read: Position, until: Option<Position>) -> End {
         if let (Some(letters), Some(until)) = (&self.route.dead_letters, until) {
-            let (id, readers) = (&self.subscription.id, &self.shared.letter_readers);
-            Reading { letters, id, readers, read, until }.feed(sender).await;
+            let (subscription, readers) = (&**self.subscription, &self.shared.letter_readers);
+            Reading { letters, subscription, readers, read, until }.feed(sender).await;
         }
         std::future::pending().await
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sluice_message::Position;
 use sluice_stream::Standing;
 
-use crate::{Failure, clock::now_ms, ledger::Ledger, retries::Retries};
+use crate::{Failure, clock::now_ms, ledger::Ledger, retries::Retries, told::Told};
 
 /// How the deliveries of one subscription stand. Times are milliseconds since 1970; counts begin with the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct DeliveryState {
     pub phase: Phase,
     /// Behind what it was brought, as it is stored; `None` where nothing is read yet, and with qos `none`.
     pub position: Option<Position>,
-    /// Messages that the broker has and that it was not called for yet, about.
+    /// Messages that the broker has and that are not dealt with, about: also those under way, tried again or held.
     pub lag: u64,
     /// Calls under way.
     pub in_flight: usize,
@@ -77,7 +77,7 @@ pub struct LastFailure {
 pub struct Retrying {
     /// Calls for it that count.
     pub attempts: u32,
-    /// When it is tried next.
+    /// When it is tried next, not before the circuit lets a call out; past while that call is under way.
     pub next_ms: u64,
 }
 
@@ -95,6 +95,8 @@ pub(crate) enum Stage {
 /// Where the state of one subscription is written.
 pub(crate) struct Watched {
     retries: Arc<Retries>,
+    /// What the log says of it.
+    pub(crate) told: Told,
     seen: Mutex<Seen>,
 }
 
@@ -103,7 +105,7 @@ struct Seen {
     ledger: Option<Arc<Ledger>>,
     standing: Option<Arc<Standing>>,
     replaying: bool,
-    /// Messages that were read and are not called for yet.
+    /// Messages that were read and are not dealt with.
     in_hand: usize,
     in_flight: usize,
     delivered: u64,
@@ -115,7 +117,7 @@ struct Seen {
 pub(crate) struct InFlight<'w>(&'w Watched);
 
 impl Watched {
-    pub(crate) const fn new(retries: Arc<Retries>) -> Self {
+    pub(crate) fn new(retries: Arc<Retries>) -> Self {
         let seen = Seen {
             stage: Stage::Opening,
             ledger: None,
@@ -127,21 +129,26 @@ impl Watched {
             last_status: None,
             last_failure: None,
         };
-        Self { retries, seen: Mutex::new(seen) }
+        Self { retries, told: Told::default(), seen: Mutex::new(seen) }
     }
 
     /// The state now.
     pub(crate) fn state(&self) -> DeliveryState {
         let seen = self.seen();
-        let retrying =
-            self.retries.next().map(|tried| Retrying { attempts: tried.attempts, next_ms: tried.next });
+        let open = self.retries.circuit().open;
+        // Nothing goes out before the one call that tries.
+        let probe_ms = open.map_or(0, |opened| opened.until);
+        let retrying = self
+            .retries
+            .next()
+            .map(|tried| Retrying { attempts: tried.attempts, next_ms: tried.next.max(probe_ms) });
         let phase = match seen.stage {
             Stage::Waiting { until_ms } => Phase::Waiting { until_ms },
             Stage::Over => Phase::Over,
             Stage::NoRoute => Phase::NoRoute,
             Stage::Opening => Phase::Opening,
             Stage::Blocked => Phase::Blocked,
-            Stage::Serving => match self.retries.circuit().open {
+            Stage::Serving => match open {
                 Some(opened) if opened.until > now_ms() => Phase::CircuitOpen { until_ms: opened.until },
                 Some(_) => Phase::HalfOpen,
                 None if retrying.is_some() => Phase::Retrying,

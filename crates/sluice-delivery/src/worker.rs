@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sluice_api::{Callback, Qos, Subscription, SubscriptionId};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep, sleep_until},
 };
 use tracing::{info, warn};
@@ -20,7 +20,7 @@ use crate::{
     home::{self, Trouble},
     moving::Moving,
     place::{Opening, Whereabouts},
-    replay::{Asked, Going},
+    replay::{Asked, Going, back},
     retries::Retries,
     session::Session,
     state::{Stage, Watched},
@@ -41,7 +41,7 @@ pub(crate) struct Worker {
     callback: Option<Callback>,
     /// What it was served by last.
     served: Option<Arc<Route>>,
-    /// Where it moves to another broker.
+    /// Where it moves to another broker, or leaves topics.
     moving: Option<Moving>,
     /// Told when everything published from then on will reach the subscriber.
     placed: watch::Sender<bool>,
@@ -52,6 +52,8 @@ pub(crate) struct Orders {
     task: watch::Receiver<Task>,
     /// When it has something else to do in any case.
     by: Option<Instant>,
+    /// Told when it is known where it moves.
+    prepared: Arc<Notify>,
 }
 
 impl Orders {
@@ -63,6 +65,7 @@ impl Orders {
                 // The table lets go of the sender only when the worker has left.
                 std::future::pending::<()>().await;
             },
+            () = self.prepared.notified() => {}
             () = async { match by {
                 Some(by) => sleep_until(by).await,
                 None => std::future::pending().await,
@@ -83,7 +86,7 @@ impl Worker {
         Self {
             shared,
             id,
-            orders: Orders { task, by: None },
+            orders: Orders { task, by: None, prepared: Arc::default() },
             known: Whereabouts::default(),
             retries,
             remembers: false,
@@ -145,22 +148,12 @@ impl Worker {
             self.retries.clear();
         }
         self.heed(&route);
-        self.orders.by = self.moving.as_ref().map(|moving| moving.by);
-        if let Some(moving) = &mut self.moving {
-            let prepared = tokio::select! {
-                biased;
-                () = self.orders.changed() => false,
-                () = moving.prepare(&self.shared, &self.id) => true,
-            };
-            if !prepared {
-                if moving.is_over() {
-                    self.move_on();
-                }
-                return None;
-            }
+        if self.moving.as_ref().is_some_and(Moving::is_due) {
+            self.move_on();
         }
+        self.orders.by = self.moving.as_ref().map(|moving| moving.by);
         let (route, goal) = match &self.moving {
-            Some(moving) => (Arc::clone(&moving.from), moving.goal.clone()),
+            Some(moving) => (Arc::clone(&moving.from), moving.goal()),
             None => (route, None),
         };
         let metrics = &route.metrics;
@@ -174,9 +167,20 @@ impl Worker {
             placed: &self.placed,
             goal: goal.as_ref(),
         };
-        let end = session.serve(&mut self.orders, &mut self.known).await;
+        let prepared = Arc::clone(&self.orders.prepared);
+        let preparing = async {
+            if let Some(moving) = &mut self.moving {
+                moving.prepare(&self.shared, &self.id).await;
+                prepared.notify_one();
+            }
+            std::future::pending().await
+        };
+        let end = tokio::select! {
+            end = session.serve(&mut self.orders, &mut self.known) => end,
+            end = preparing => end,
+        };
         metrics.subscriptions.dec();
-        if matches!(end, End::Drained) || self.moving.as_ref().is_some_and(Moving::is_over) {
+        if matches!(end, End::Drained) {
             self.move_on();
         }
         match end {
@@ -192,32 +196,33 @@ impl Worker {
         }
     }
 
-    /// Takes note of the route that is to be served, and of a move where its broker is another one.
+    /// Takes note of the route that is to be served, and of a move where it may be one of another broker or does not
+    /// have all topics.
     fn heed(&mut self, route: &Arc<Route>) {
-        let (from, by) = match (self.moving.take(), self.served.take()) {
-            (Some(moving), _) if moving.to.broker == route.broker => {
-                self.moving = Some(Moving { to: Arc::clone(route), ..moving });
-                return;
-            }
-            (Some(moving), _) => (Some(moving.from), Some(moving.by)),
-            (None, served) => (served, None),
+        let from = self.moving.as_ref().map(|moving| &moving.from).or(self.served.as_ref());
+        let leaves = from.filter(|from| {
+            let drops = from.topics.iter().any(|topic| !route.topics.contains(topic));
+            from.qos != Qos::None && (drops || !Arc::ptr_eq(&from.driver, &route.driver))
+        });
+        let home = self.known.broker.as_ref().zip(self.known.position.as_ref());
+        let Some((from, (home, position))) = leaves.cloned().zip(home) else {
+            (self.moving, self.served) = (None, Some(Arc::clone(route)));
+            return;
         };
-        match from.filter(|from| from.broker != route.broker) {
-            Some(from) if from.qos != Qos::None && self.known.position.is_some() => {
-                let mut moving = Moving::new(&self.shared, from, Arc::clone(route));
-                moving.by = by.unwrap_or(moving.by);
-                self.moving = Some(moving);
+        match &mut self.moving {
+            Some(moving) => moving.redirect(route),
+            none => {
+                let home = (home.clone(), position);
+                *none = Some(Moving::new(&self.shared, from, home, Arc::clone(route)));
             }
-            _ => self.served = Some(Arc::clone(route)),
         }
     }
 
-    /// Leaves the old broker.
+    /// Leaves what it was served by.
     fn move_on(&mut self) {
         if let Some(moving) = self.moving.take() {
-            moving.tell(&self.id, self.known.position.as_ref());
-            self.known = Whereabouts::default();
-            self.served = Some(moving.to);
+            let (to, known) = moving.arrive(&self.id, std::mem::take(&mut self.known));
+            (self.served, self.known) = (Some(to), known);
         }
     }
 
@@ -253,7 +258,6 @@ impl Worker {
                 () = sleep(backoff.next()) => {}
             }
         }
-        info!(api = %route.api, subscription = %self.id, "Messages of a subscription are brought again.");
         asked.tell();
         true
     }
@@ -276,13 +280,16 @@ impl Worker {
             retries: &self.retries,
             watched: &self.watched,
         };
-        opening.look_up(&mut self.known).await?;
-        let mut position = self.known.position.clone().unwrap_or_default();
-        // Partitions that are not named stay where they are.
-        to.nexts().for_each(|(topic, partition, next)| position.set_next(topic, partition, next));
-        home::settle(&self.shared, &self.id, &route.broker, position.clone()).await?;
+        let broker = opening.look_up(&mut self.known).await?;
+        let standing = match self.known.position.clone() {
+            Some(position) => position,
+            None => opening.beginning().await?,
+        };
+        let position = back(&standing, to, &route.begin);
+        home::settle(&self.shared, &self.id, &broker, position.clone()).await?;
         self.known.position = Some(position);
-        self.retries.clear();
+        // Whether the subscriber is left alone has nothing to do with it.
+        self.retries.retain(|which| which.letter);
         Ok(())
     }
 

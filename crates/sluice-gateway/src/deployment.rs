@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::StatusCode;
 use sluice_api::{
-    AutoOffsetReset, EventApi, Guarantees, Limits, PlanId, PlanSecurity, Problem, Receiver, ReceiverConfig,
-    WebhookConfig,
+    AutoOffsetReset, BrokerConfig, EventApi, Guarantees, Limits, PlanId, PlanSecurity, Problem, Receiver,
+    ReceiverConfig, WebhookConfig,
 };
 use sluice_broker::{BrokerDriver, Spool, SpoolMetrics};
 use sluice_delivery::{DeadLetters, DeliveryMetrics, Route};
@@ -53,7 +53,7 @@ pub(crate) struct Deployment {
     pub(crate) cors: Option<CorsRules>,
     /// What it offers subscribers that are called.
     pub(crate) route: Option<Arc<Route>>,
-    /// What keeps its messages on their way to the broker.
+    /// What keeps its messages on their way to the broker; without a setting for it what has them from earlier.
     pub(crate) spool: Option<Arc<Spool>>,
 }
 
@@ -77,9 +77,11 @@ impl Deployment {
         let driver = driver(&api, 0, shared)?;
         let dead_letters = dead_letters(&api, shared)?;
         // The last thing that can fail: what waits in a spool goes to the broker of whoever opens it.
-        let spool = spool(&api, &driver, shared, &counters, former)?;
-        let publisher =
-            spool.clone().map_or_else(|| Arc::clone(&driver), |spool| spool as Arc<dyn BrokerDriver>);
+        let spool = spool(&api, &broker.configuration, &driver, shared, &counters, former)?;
+        let publisher = match &spool {
+            Some(spool) if api.guarantees.spool.is_some() => Arc::clone(spool) as Arc<dyn BrokerDriver>,
+            _ => Arc::clone(&driver),
+        };
         let drain = CancellationToken::new();
         let binding = Binding {
             api: api.id.clone(),
@@ -176,7 +178,7 @@ impl Deployment {
 pub(crate) struct Counters {
     pub(crate) api: ApiMetrics,
     pub(crate) deliveries: DeliveryMetrics,
-    /// Of its spool; without it the definition is looked at only, and none is opened.
+    /// Of its spool; without it none is opened: there is none, or the definition is looked at only.
     pub(crate) spool: Option<SpoolMetrics>,
 }
 
@@ -213,22 +215,24 @@ fn driver(api: &EventApi, index: usize, shared: &Shared) -> Result<Arc<dyn Broke
     })
 }
 
-/// The spool that an API wants; that of its former deployment, if nothing has changed about it.
+/// The spool that an API wants or has messages in; that of its former deployment, if nothing has changed about it.
 fn spool(
     api: &EventApi,
+    broker: &BrokerConfig,
     driver: &Arc<dyn BrokerDriver>,
     shared: &Shared,
     counters: &Counters,
     former: Option<&Deployment>,
 ) -> Result<Option<Arc<Spool>>, Vec<Problem>> {
-    let (Some(settings), Some(metrics)) = (&api.guarantees.spool, &counters.spool) else { return Ok(None) };
+    let Some(metrics) = &counters.spool else { return Ok(None) };
+    let settings = api.guarantees.spool.as_ref();
     let unchanged = former.filter(|former| {
-        Arc::ptr_eq(&former.binding.driver, driver) && former.api.guarantees.spool.as_ref() == Some(settings)
+        Arc::ptr_eq(&former.binding.driver, driver) && former.api.guarantees.spool.as_ref() == settings
     });
     if let Some(kept) = unchanged.and_then(|former| former.spool.clone()) {
         return Ok(Some(kept));
     }
-    let opened = shared.drivers.spool(&api.id, settings, Arc::clone(driver), metrics.clone());
+    let opened = shared.drivers.spool(&api.id, settings, broker, Arc::clone(driver), metrics.clone());
     opened.map(Some).map_err(|error| vec![Problem::new("guarantees.spool", error.code(), error.message)])
 }
 
@@ -266,7 +270,6 @@ fn route(
     Some(Arc::new(Route {
         api: api.id.clone(),
         driver: Arc::clone(&binding.driver),
-        broker: api.brokers[0].configuration.fingerprint(),
         topics: binding.deliver_topics.clone(),
         chosen_by: binding.chosen_by.clone(),
         begin: binding.begin.clone(),
@@ -281,7 +284,7 @@ fn route(
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use sluice_api::{BrokerConfig, from_value};
+    use sluice_api::from_value;
     use sluice_broker::{DriverError, ErrorKind};
     use sluice_stream::{HubOptions, MemoryNotes, MemoryPositions, StreamMetrics};
 

@@ -11,16 +11,23 @@ pub trait DriverFactory: Send + Sync + 'static {
     /// is used.
     fn open(&self, config: &BrokerConfig) -> Result<Arc<dyn BrokerDriver>, DriverError>;
 
-    /// Opens the spool of an API before its driver. What waits in it goes to the driver of the last one opened.
+    /// Opens the spool of an API before the driver of its broker. What waits in it goes to the driver of the last
+    /// one opened, unless it was taken for another broker. Without settings it is for what is there already.
     /// Where this is not implemented there is no place for a spool.
     fn spool(
         &self,
         _api: &ApiId,
-        _settings: &sluice_api::Spool,
+        _settings: Option<&sluice_api::Spool>,
+        _broker: &BrokerConfig,
         _driver: Arc<dyn BrokerDriver>,
         _metrics: SpoolMetrics,
     ) -> Result<Arc<Spool>, DriverError> {
         Err(DriverError::new(ErrorKind::Configuration, "This gateway has no place for a spool."))
+    }
+
+    /// Whether messages of an API are in the spool, or may still come there.
+    fn has_spooled(&self, _api: &ApiId) -> Result<bool, DriverError> {
+        Ok(false)
     }
 }
 
@@ -51,15 +58,24 @@ impl Drivers {
         Ok(driver)
     }
 
-    /// The spool of an API before its driver.
+    /// The spool of an API before the driver of its broker.
     pub(crate) fn spool(
         &self,
         api: &ApiId,
-        settings: &sluice_api::Spool,
+        settings: Option<&sluice_api::Spool>,
+        broker: &BrokerConfig,
         driver: Arc<dyn BrokerDriver>,
         metrics: SpoolMetrics,
     ) -> Result<Arc<Spool>, DriverError> {
-        self.factory.spool(api, settings, driver, metrics)
+        self.factory.spool(api, settings, broker, driver, metrics)
+    }
+
+    /// Whether messages of an API are in the spool. An API that wants none is served also where nobody can tell.
+    pub(crate) fn has_spooled(&self, api: &ApiId) -> bool {
+        self.factory.has_spooled(api).unwrap_or_else(|error| {
+            tracing::error!(%api, %error, "Whether messages of an API wait in the spool is not known; they stay.");
+            false
+        })
     }
 
     /// Every driver that is in use now.

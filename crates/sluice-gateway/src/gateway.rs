@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sluice_api::{ApiId, EventApi, Problem};
-use sluice_broker::{BrokerDriver, DriverError, Spool, SpoolMetrics, SpoolStatus};
+use sluice_broker::{BrokerDriver, DriverError, Spool, SpoolStatus};
 use sluice_delivery::{Deliveries, DeliveryOptions, Failed};
 use sluice_policy::Environment;
 use sluice_receiver::Streams;
@@ -143,13 +143,11 @@ impl Gateway {
         if former.as_ref().is_some_and(|former| *former.api == api) {
             return Ok(());
         }
+        let has_spool = api.guarantees.spool.is_some() || inner.shared.drivers.has_spooled(&api.id);
         let counters = Counters {
             api: inner.metrics.of_api(&api.id),
             deliveries: inner.metrics.of_deliveries(&api.id),
-            spool: Some(match &api.guarantees.spool {
-                Some(_) => inner.metrics.of_spool(&api.id),
-                None => SpoolMetrics::default(),
-            }),
+            spool: has_spool.then(|| inner.metrics.of_spool(&api.id)),
         };
         let deployment = Arc::new(Deployment::compile(api, &inner.shared, counters, former.as_deref())?);
         let api = Arc::clone(&deployment.api);
@@ -253,8 +251,20 @@ impl Gateway {
         Some(self.spool(id)?.retry_set_aside().await)
     }
 
+    /// Deletes what is set aside in the spool of an API, and returns how many messages that were; `None` where
+    /// there is no spool.
+    ///
+    /// # Errors
+    /// The spool cannot be written to.
+    pub async fn discard_set_aside(&self, id: &ApiId) -> Option<Result<u64, DriverError>> {
+        Some(self.spool(id)?.discard_set_aside().await)
+    }
+
+    /// The spool of an API; one that its definition does not want any more only as long as it holds messages.
     fn spool(&self, id: &ApiId) -> Option<Arc<Spool>> {
-        self.0.lock().get(id)?.spool.clone()
+        let deployment = self.0.lock().get(id).cloned()?;
+        let is_wanted = deployment.api.guarantees.spool.is_some();
+        deployment.spool.clone().filter(|spool| is_wanted || !spool.status().is_empty())
     }
 
     /// Who is connected, and who was too slow.

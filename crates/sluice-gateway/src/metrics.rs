@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     streams: Family<ApiLabel, Gauge>,
     subscriptions: Family<ApiLabel, Gauge>,
     replayed: Family<ApiLabel, Counter>,
+    letters_passed_over: Family<ApiLabel, Counter>,
     open_circuits: Family<ApiLabel, Gauge>,
     forwarded: Family<ApiLabel, Counter>,
     set_aside: Family<ApiLabel, Counter>,
@@ -68,6 +69,7 @@ impl Metrics {
             streams: Family::default(),
             subscriptions: Family::default(),
             replayed: Family::default(),
+            letters_passed_over: Family::default(),
             open_circuits: Family::default(),
             forwarded: Family::default(),
             set_aside: Family::default(),
@@ -105,8 +107,13 @@ impl Metrics {
         add("given_up_messages", "Messages that subscribers did not take in all tries", &metrics.given_up);
         add("left_out_headers", "Headers of messages that HTTP cannot carry", &metrics.headers_left_out);
         add("replayed_messages", "Dead letters that were brought once more", &metrics.replayed);
+        add(
+            "passed_over_dead_letters",
+            "Dead letters without their message, which could not be brought once more",
+            &metrics.letters_passed_over,
+        );
         add("spool_forwarded_messages", "Messages that brokers have taken from spools", &metrics.forwarded);
-        add("spool_refused_messages", "Messages of spools that brokers refuse for good", &metrics.set_aside);
+        add("spool_refused_messages", "Messages of spools that were set aside", &metrics.set_aside);
         let mut gauge = |name: &str, help: &str, family: &Family<ApiLabel, Gauge>| {
             registry.register(name, help, family.clone());
         };
@@ -170,6 +177,7 @@ impl Metrics {
             skipped: self.skipped.get_or_create_owned(&label),
             lost: self.lost.get_or_create_owned(&label),
             replayed: self.replayed.get_or_create_owned(&label),
+            letters_passed_over: self.letters_passed_over.get_or_create_owned(&label),
             open_circuits: self.open_circuits.get_or_create_owned(&label),
             failed_calls: self.failed_calls.get_or_create_owned(&label),
             dead_lettered: self.dead_lettered.get_or_create_owned(&label),
@@ -209,6 +217,7 @@ impl Metrics {
             &self.given_up,
             &self.headers_left_out,
             &self.replayed,
+            &self.letters_passed_over,
             &self.forwarded,
             &self.set_aside,
         ];

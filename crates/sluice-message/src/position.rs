@@ -64,7 +64,7 @@ pub struct Place {
 /// How far a reader has come: the last delivered offset of each partition. A partition that is named may
 /// have delivered nothing, which says that its reader began before its offset 0. One that is not named is
 /// read from the first message there is, whichever that will be. Its text is described at [`Position::encode`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Position(
     /// The offset behind the last delivered one, so that "nothing yet" has a number too.
     BTreeMap<(Topic, Partition), Offset>,

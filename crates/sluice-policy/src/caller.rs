@@ -128,11 +128,6 @@ impl Caller {
         &self.attributes
     }
 
-    /// What policies have noted about it, to note more.
-    pub fn attributes_mut(&mut self) -> &mut Attributes {
-        &mut self.attributes
-    }
-
     /// Everything that expressions can see of it, without a message.
     pub fn context(&self) -> EvalContext<'_> {
         let subscription = self.subscription.as_deref().map(|subscription| sluice_expression::Subscription {

@@ -23,7 +23,13 @@ pub(crate) fn identifier(request: &Parts, caller: &Caller, client: SocketAddr) -
         None => parameter(request.uri.query(), PARAMETER),
     };
     let subscription = caller.subscription().map(|subscription| &subscription.id.0);
-    let own = subscription.map_or_else(|| digest(client), Clone::clone);
+    named(given, subscription.map_or_else(|| digest(client), Clone::clone))
+}
+
+/// The identifier with the name that a client gives itself, if it does. The contract joins the two by a dash; that
+/// can be read in one way only, as the ids of subscriptions are UUIDs and digests have no dash, so that none of
+/// either ends with another behind a dash.
+fn named(given: Option<String>, own: String) -> Result<String, Refusal> {
     let Some(given) = given.filter(|given| *given != own) else { return Ok(own) };
     // It may bring back what stood on its last answer.
     let name = given.strip_suffix(own.as_str()).and_then(|name| name.strip_suffix('-')).unwrap_or(&given);
@@ -52,12 +58,13 @@ fn digest(client: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
     use crate::testing;
 
-    fn named(name: Option<&str>, address: u8) -> Result<String, Refusal> {
+    fn asked(name: Option<&str>, address: u8) -> Result<String, Refusal> {
         let binding = testing::binding(&json!({}), &json!([]));
         let caller = Caller::new(&binding.chains, "http-get", "");
         let mut request = http::Request::get("/a");
@@ -69,23 +76,48 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_at_another_address_goes_on_by_the_same_name() {
-        let (own, other) = (named(None, 1).unwrap(), named(None, 2).unwrap());
-        let me = named(Some("me"), 1).unwrap();
+        let (own, other) = (asked(None, 1).unwrap(), asked(None, 2).unwrap());
+        let me = asked(Some("me"), 1).unwrap();
         assert_eq!(me, format!("me-{own}"));
-        assert_eq!(named(Some("me"), 2).unwrap(), format!("me-{other}"));
+        assert_eq!(asked(Some("me"), 2).unwrap(), format!("me-{other}"));
         for foreign in [&me, &own] {
-            assert_eq!(named(Some(foreign), 2).unwrap(), format!("{foreign}-{other}"));
+            assert_eq!(asked(Some(foreign), 2).unwrap(), format!("{foreign}-{other}"));
         }
     }
 
     #[tokio::test]
     async fn an_identifier_that_is_brought_back_stays_the_same() {
-        let own = named(None, 1).unwrap();
-        assert_eq!(named(Some(&own), 1).unwrap(), own);
-        let longest = named(Some(&"x".repeat(MAX_IDENTIFIER)), 1).unwrap();
-        assert_eq!(named(Some(&longest), 1).unwrap(), longest);
+        let own = asked(None, 1).unwrap();
+        assert_eq!(asked(Some(&own), 1).unwrap(), own);
+        let longest = asked(Some(&"x".repeat(MAX_IDENTIFIER)), 1).unwrap();
+        assert_eq!(asked(Some(&longest), 1).unwrap(), longest);
         for unsound in ["", "a b", &"x".repeat(MAX_IDENTIFIER + 1), &format!("-{own}")] {
-            assert_eq!(named(Some(unsound), 1).unwrap_err().code, "client.identifier", "{unsound}");
+            assert_eq!(asked(Some(unsound), 1).unwrap_err().code, "client.identifier", "{unsound}");
+        }
+    }
+
+    /// What clients are known by that give themselves no name.
+    fn own() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+            any::<[u8; 4]>().prop_map(|address| digest((address, 1).into())),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_finds_a_name_by_which_it_is_taken_for_another(
+            own in own(), other in own(), name in proptest::option::of("[!-~]{1,80}"), more in "[!-~]{1,80}",
+        ) {
+            prop_assume!(own != other);
+            let identifier = named(name, own).unwrap();
+            let beginnings = (1..=identifier.len()).map(|end| &identifier[..end]);
+            for given in beginnings.chain([&*more]) {
+                if let Ok(forged) = named(Some(given.to_owned()), other.clone()) {
+                    prop_assert_ne!(&forged, &identifier);
+                }
+            }
+            prop_assert_ne!(named(None, other).unwrap(), identifier);
         }
     }
 }

@@ -51,9 +51,9 @@ const CONNECTION: [&str; 9] = [
 ];
 
 /// Request headers about the way here, about the form in which the body came and about its repetition, and those
-/// by which a gateway signs what it calls subscribers with: a poster could only forge them.
+/// by which a gateway signs what it calls subscribers with, or marks dead letters: a poster could only forge them.
 const WAY: [&str; 5] = ["content-encoding", "accept-encoding", "forwarded", "via", "idempotency-key"];
-const WAY_PREFIXES: [&str; 2] = ["x-forwarded-", "webhook-"];
+const WAY_PREFIXES: [&str; 3] = ["x-forwarded-", "webhook-", "sluice-"];
 
 /// Bytes that a POST with a key takes beside its body, so that as few can be under way as there is room for.
 const KEYED: usize = 1024;
@@ -129,16 +129,15 @@ async fn publish(
 ) -> Result<Done, Refusal> {
     let _in_flight = binding.in_flight.token();
     let chain = binding.chains.select(Hook::Publish, &caller);
-    let publishing = async {
-        let published = publishing::publish(&binding, &chain, &caller, post.message.clone()).await;
-        published.map_err(Refusal::from)
-    };
-    let done = match &post.key {
-        Some((method, key)) => {
-            let name = idempotency::note_name(&binding, &caller, method, key);
-            idempotency::once(&binding, &name, &post.message, publishing).await
-        }
-        None => publishing.await.map(|()| Done::Published),
+    let done = match publishing::admit(&binding, &chain, &caller, post.message.clone()) {
+        Ok(admitted) => match &post.key {
+            Some((method, key)) => {
+                let name = idempotency::note_name(&binding, &caller, method, key);
+                idempotency::once(&binding, &name, &post.message, admitted).await
+            }
+            None => admitted.publish().await.map(|()| Done::Published).map_err(Refusal::from),
+        },
+        Err(failure) => Err(failure.into()),
     };
     match &done {
         Ok(_) => attempt.succeeded(),
@@ -235,13 +234,23 @@ mod tests {
         {
             request.insert(header::HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
-        for name in ["via", "idempotency-key", "webhook-id", "webhook-timestamp", "webhook-signature"] {
+        for name in [
+            "via",
+            "idempotency-key",
+            "webhook-id",
+            "webhook-timestamp",
+            "webhook-signature",
+            "sluice-dlq-subscription",
+            "sluice-",
+        ] {
             request.insert(header::HeaderName::from_static(name), HeaderValue::from_static("v"));
         }
         request.insert(header::CONNECTION, HeaderValue::from_static("close, X-Hop"));
         request.append("x-colour", HeaderValue::from_static("red"));
         request.append("x-colour", HeaderValue::from_static("blue"));
-        let kept: Headers = [("x-colour", "red"), ("x-colour", "blue")].into_iter().collect();
+        request.append("x-sluice-gate", HeaderValue::from_static("open"));
+        let kept: Headers =
+            [("x-colour", "red"), ("x-colour", "blue"), ("x-sluice-gate", "open")].into_iter().collect();
         assert_eq!(message_headers(&request), kept);
     }
 

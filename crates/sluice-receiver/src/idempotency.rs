@@ -25,7 +25,7 @@ use sluice_stream::NotesError;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::{Binding, Refusal, hex};
+use crate::{Binding, Refusal, hex, publishing::Admitted};
 
 /// The header with the key, on requests.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -94,8 +94,9 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
         None => text.bytes().all(is_bare).then(|| text.to_owned()),
     });
     let key = key.filter(|key| (1..=MAX_KEY).contains(&key.len())).ok_or_else(|| {
-        let text =
-            format!("Idempotency-Key must be there once, as 1 to {MAX_KEY} ASCII characters in quotes.");
+        let text = format!(
+            "Idempotency-Key must be there once, as 1 to {MAX_KEY} ASCII characters, in quotes or bare."
+        );
         Refusal::new(StatusCode::BAD_REQUEST, "idempotency.key", text)
     })?;
     Ok(Some(key))
@@ -136,19 +137,19 @@ pub fn notes_prefix(api: &ApiId) -> String {
     format!("idempotency:{api}:")
 }
 
-/// Publishes a message, unless it was under this name before.
+/// Publishes what the policies made of a message, unless the message was published under this name before.
 ///
 /// # Errors
-/// 409 while another publish under this name is under way; 422 where another message was published under it;
-/// 503 when the store cannot say; and those of `publish`.
+/// 409 while another publish under this name is under way; 422 where another message was published under it, or
+/// this one elsewhere; 503 when the store cannot say; and those of [`Admitted::publish`].
 pub(crate) async fn once(
     binding: &Binding,
     name: &str,
     message: &Message,
-    publish: impl Future<Output = Result<(), Refusal>>,
+    admitted: Admitted<'_>,
 ) -> Result<Done, Refusal> {
     let Some(_claim) = binding.keys_in_use.claim(name) else { return Err(in_flight()) };
-    let fingerprint = fingerprint(message);
+    let fingerprint = fingerprint(message, &admitted);
     match noted(binding, name).await? {
         None => {}
         Some(former) if former == fingerprint => {
@@ -157,17 +158,21 @@ pub(crate) async fn once(
         }
         Some(_) => return Err(reused()),
     }
-    publish.await?;
+    admitted.publish().await?;
     note(binding, name, fingerprint).await;
     Ok(Done::Published)
 }
 
-/// What a message is recognized by: its payload and headers, whatever the order of the latter.
-fn fingerprint(message: &Message) -> String {
+/// What a message is recognized by: its payload and headers as its client sent them, whatever the order of the
+/// latter, since policies may change them differently each time; and where it goes, which only policies know.
+fn fingerprint(message: &Message, admitted: &Admitted<'_>) -> String {
+    let topics = digest(admitted.topics.iter().map(|topic| topic.as_str().as_bytes()));
+    let key = digest(admitted.message.key().map(|key| &**key));
     let mut headers: Vec<_> = message.headers().iter().collect();
     headers.sort_by(|one, other| one.name.cmp(&other.name));
     let headers = headers.into_iter().flat_map(|header| [header.name.as_bytes(), &*header.value]);
-    digest([message.payload()].into_iter().chain(headers))
+    let parts = [message.payload(), topics.as_bytes(), key.as_bytes()];
+    digest(parts.into_iter().chain(headers))
 }
 
 fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
@@ -210,6 +215,7 @@ fn in_flight() -> Refusal {
 }
 
 fn reused() -> Refusal {
-    let text = "Another message was published with this Idempotency-Key. Give each message a key of its own.";
+    let text = "Another message, or this one to another place, was published with this Idempotency-Key. Give each \
+                message a key of its own.";
     Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency.reused", text)
 }

@@ -18,6 +18,7 @@ mod publishing;
 mod query;
 mod refusal;
 mod resume;
+mod seldom;
 pub mod sse;
 mod streams;
 mod succession;

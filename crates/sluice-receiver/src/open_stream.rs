@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use crate::{
     Binding,
+    seldom::Seldom,
     streams::{SlowClientEnd, Stream},
     succession,
 };
@@ -43,6 +44,7 @@ pub(crate) struct OpenStream {
     pub(crate) client: SocketAddr,
     has_stalled: Arc<AtomicBool>,
     stream: Arc<Stream>,
+    skips: Seldom,
     _in_flight: TaskTrackerToken,
 }
 
@@ -61,6 +63,7 @@ impl OpenStream {
             caller,
             client: client.address,
             has_stalled: Arc::clone(&client.has_stalled),
+            skips: Seldom::default(),
             _in_flight: binding.in_flight.token(),
             binding: Arc::clone(binding),
         }
@@ -98,16 +101,17 @@ impl OpenStream {
     /// Messages were skipped for its client, which was too slow.
     pub(crate) fn skipped(&self, messages: u64) {
         self.binding.metrics.skipped.inc_by(messages);
-        self.name_slow(
-            messages,
-            SlowClientEnd::Skipped,
-            "A client was too slow; messages were skipped for it.",
-        );
+        self.binding.streams.note_slow(&self.stream, messages, SlowClientEnd::Skipped);
+        if let Some(messages) = self.skips.tell(messages) {
+            let what = "A client was too slow; messages were skipped for it.";
+            self.name_slow(messages, SlowClientEnd::Skipped, what);
+        }
     }
 
     /// Its client is disconnected, because it was too slow.
     pub(crate) fn overrun(&self, behind: u64) {
         self.binding.metrics.overrun.inc();
+        self.binding.streams.note_slow(&self.stream, behind, SlowClientEnd::Disconnected);
         self.name_slow(behind, SlowClientEnd::Disconnected, "A client was too slow and is disconnected.");
     }
 
@@ -121,7 +125,6 @@ impl OpenStream {
     }
 
     fn name_slow(&self, behind: u64, end: SlowClientEnd, what: &str) {
-        self.binding.streams.note_slow(&self.stream, behind, end);
         warn!(
             api = %self.binding.api, client = %self.client, receiver = self.stream.receiver,
             plan = self.stream.plan, application = self.stream.application, behind, end = end.as_str(), "{what}"
@@ -133,11 +136,37 @@ impl Drop for OpenStream {
     fn drop(&mut self) {
         if self.has_stalled.load(Ordering::Relaxed) {
             self.binding.metrics.overrun.inc();
-            let what = "A client took nothing for too long; its connection was cut.";
-            self.name_slow(self.stream.behind(), SlowClientEnd::Stalled, what);
+            let (behind, end) = (self.stream.behind(), SlowClientEnd::Stalled);
+            self.binding.streams.note_slow(&self.stream, behind, end);
+            self.name_slow(behind, end, "A client took nothing for too long; its connection was cut.");
         }
         self.binding.streams.remove(&self.stream);
         self.binding.metrics.streams.dec();
-        debug!(api = %self.binding.api, client = %self.client, "A stream ends.");
+        let skipped = self.stream.skipped();
+        debug!(api = %self.binding.api, client = %self.client, skipped, "A stream ends.");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing;
+
+    #[tokio::test(start_paused = true)]
+    async fn each_skip_is_counted_and_listed_though_not_each_is_told() {
+        let binding = Arc::new(testing::binding(&json!({}), &json!([])));
+        let caller = testing::caller(&binding, "sse");
+        let open = OpenStream::new(&binding, "sse", caller, &testing::request().1);
+        for messages in 1..=3 {
+            open.skipped(messages);
+        }
+        let slow: Vec<_> =
+            binding.streams.slow_clients(&binding.api).iter().map(|slow| slow.behind).collect();
+        assert_eq!((slow, binding.metrics.skipped.get(), open.stream.skipped()), (vec![3, 2, 1], 6, 6));
+        assert_eq!(open.skips.tell(0), None, "the last two wait for the next line");
+        tokio::time::advance(std::time::Duration::from_secs(10)).await;
+        assert_eq!(open.skips.tell(4), Some(2 + 3 + 4));
     }
 }

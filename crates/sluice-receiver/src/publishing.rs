@@ -1,9 +1,11 @@
 //! The last part of every way in: a message through the publish policies to the broker.
 
+use std::{borrow::Cow, time::Duration};
+
 use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
 use sluice_broker::DriverError;
-use sluice_message::Message;
+use sluice_message::{Message, Topic};
 use sluice_policy::{Caller, Chain, DropReason, NoTopic, Outcome, Rejection};
 
 use crate::{Binding, Refusal};
@@ -14,56 +16,74 @@ pub(crate) enum Failure {
     /// A policy kept it back, and nobody did anything wrong.
     Dropped { policy: &'static str, reason: DropReason },
     /// A policy refused it.
-    Rejected(Rejection),
+    Rejected(Box<Rejection>),
     /// A policy sent it where it cannot go.
     Misled(NoTopic),
     /// The broker did not take it; it may have been written to some of its topics.
     Broker(DriverError),
 }
 
-/// Runs the publish policies of a client on its message; resolves once the broker has acknowledged the message
-/// on every topic.
-pub(crate) async fn publish(
-    binding: &Binding,
+/// A message as the publish policies leave it.
+pub(crate) struct Admitted<'a> {
+    binding: &'a Binding,
+    /// With the record key that it is to have.
+    pub(crate) message: Message,
+    /// Where it goes.
+    pub(crate) topics: Cow<'a, [Topic]>,
+    delay: Duration,
+}
+
+/// Runs the publish policies of a client on its message, and finds out where it goes.
+pub(crate) fn admit<'a>(
+    binding: &'a Binding,
     chain: &Chain,
     caller: &Caller,
     message: Message,
-) -> Result<(), Failure> {
-    let message = if chain.is_empty() { message } else { admitted(binding, chain, caller, message).await? };
+) -> Result<Admitted<'a>, Failure> {
+    let (message, delay) =
+        if chain.is_empty() { (message, Duration::ZERO) } else { run(binding, chain, caller, message)? };
     let message = binding.chosen_by.with_key(caller.attributes(), message);
     let topics = binding
         .chosen_by
         .publish(&binding.publish_topics, caller.attributes(), &message)
         .map_err(Failure::Misled)?;
-    for topic in topics.iter() {
-        binding.publisher.publish(topic, message.clone()).await.map_err(Failure::Broker)?;
-    }
-    binding.metrics.published.inc();
-    Ok(())
+    Ok(Admitted { binding, message, topics, delay })
 }
 
-/// The message as the publish policies leave it.
-async fn admitted(
-    binding: &Binding,
-    chain: &Chain,
-    caller: &Caller,
-    message: Message,
-) -> Result<Message, Failure> {
-    match chain.run(&caller.context(), message) {
-        Outcome::Pass(message) => Ok(message),
-        Outcome::Delayed(message, delay) => {
+impl Admitted<'_> {
+    /// Resolves once the broker has acknowledged the message on every topic.
+    pub(crate) async fn publish(self) -> Result<(), Failure> {
+        let Self { binding, message, topics, delay } = self;
+        if !delay.is_zero() {
             // An API that stops does not wait: the message is taken, and goes to the broker while there is one.
             tokio::select! {
                 () = binding.drain.cancelled() => {}
                 () = tokio::time::sleep(delay) => {}
             }
-            Ok(message)
         }
+        for topic in topics.iter() {
+            binding.publisher.publish(topic, message.clone()).await.map_err(Failure::Broker)?;
+        }
+        binding.metrics.published.inc();
+        Ok(())
+    }
+}
+
+/// The message as the policies change it, and for how long they delay it.
+fn run(
+    binding: &Binding,
+    chain: &Chain,
+    caller: &Caller,
+    message: Message,
+) -> Result<(Message, Duration), Failure> {
+    match chain.run(&caller.context(), message) {
+        Outcome::Pass(message) => Ok((message, Duration::ZERO)),
+        Outcome::Delayed(message, delay) => Ok((message, delay)),
         Outcome::Dropped { policy, reason, .. } => {
             binding.metrics.dropped_by_policy.inc();
             Err(Failure::Dropped { policy, reason })
         }
-        Outcome::Rejected(rejection) => Err(Failure::Rejected(rejection)),
+        Outcome::Rejected(rejection) => Err(Failure::Rejected(Box::new(rejection))),
     }
 }
 
@@ -97,7 +117,7 @@ impl From<Failure> for Refusal {
                 // Not a 2xx: that would say that the broker has the message.
                 Self::new(StatusCode::FORBIDDEN, "policy.dropped", text)
             }
-            Failure::Rejected(rejection) => rejection.into(),
+            Failure::Rejected(rejection) => (*rejection).into(),
             Failure::Misled(error) => error.into(),
             Failure::Broker(error) => error.into(),
         }
@@ -106,8 +126,6 @@ impl From<Failure> for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
     use sluice_policy::Hook;
     use tokio::time::Instant;
@@ -121,7 +139,8 @@ mod tests {
         let binding = testing::binding(&json!({}), &json!([{ "publish": [latency] }]));
         let caller = Caller::new(&binding.chains, "http-post", "");
         let chain = binding.chains.select(Hook::Publish, &caller);
-        let published = publish(&binding, &chain, &caller, Message::builder().payload("x").build());
+        let message = Message::builder().payload("x").build();
+        let published = admit(&binding, &chain, &caller, message).unwrap().publish();
         let begin = Instant::now();
         let drained = async {
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -1,7 +1,11 @@
 //! Where a client begins: behind the position that it brings, behind the one that the gateway remembers of it, or
 //! where its API lets new clients begin.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use http::{HeaderMap, StatusCode, request::Parts};
 use sluice_api::{ApiId, Qos, SlowClients, UnknownPosition};
@@ -20,7 +24,7 @@ pub(crate) enum Bookmark {
     New,
     /// It brings a position, as the text that it was given.
     Position(String),
-    /// The gateway remembers how far the reader of this name has come.
+    /// The gateway remembers how far the client of this identifier has come.
     Remembered(String),
 }
 
@@ -60,7 +64,7 @@ pub(crate) fn bookmark(
         return Ok(Bookmark::New);
     }
     let identifier = client::identifier(request, caller, client)?;
-    Ok(Bookmark::Remembered(client_reader(&binding.api.0, &identifier)))
+    Ok(Bookmark::Remembered(identifier))
 }
 
 /// The header by which a client of Server-Sent Events says what it has got. An empty one says nothing: such is the
@@ -74,6 +78,21 @@ pub(crate) fn last_event_id(headers: &HeaderMap) -> Option<String> {
 pub(crate) fn cursor(request: &Parts) -> Option<String> {
     // A plus sign that the client did not escape has become a space, which is no base64.
     parameter(request.uri.query(), "cursor").map(|text| text.replace(' ', "+"))
+}
+
+/// The same, where the promise is kept by positions.
+///
+/// # Errors
+/// 400 where it is not: the client believes that it goes on somewhere.
+pub(crate) fn brought(request: &Parts, qos: Qos) -> Result<Option<String>, Refusal> {
+    let text = cursor(request);
+    if text.is_some() && !qos.tells_positions() {
+        return Err(unknown(format!(
+            "This API gives no positions to resume from: its qos is '{}'.",
+            qos.as_str()
+        )));
+    }
+    Ok(text)
 }
 
 /// A client's cursor, at the place that its bookmark says.
@@ -108,7 +127,8 @@ pub(crate) async fn place(
                 UnknownPosition::Latest => Ok(placed(join(Begin::Latest).await?, true, None)),
             }
         }
-        Bookmark::Remembered(reader) => {
+        Bookmark::Remembered(identifier) => {
+            let reader = reader(binding, &identifier).await?;
             let mut has_gap = false;
             if let Some(position) = remembered(binding, &reader).await? {
                 match join(Begin::After(position)).await {
@@ -148,6 +168,13 @@ fn beyond(binding: &Binding, lost: &DriverError) -> Refusal {
 
 fn unknown(text: String) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, "position.unknown", text)
+}
+
+/// The name under which it is stored how far a client has come: one for each broker, since a position says
+/// nothing at another.
+async fn reader(binding: &Binding, identifier: &str) -> Result<String, DriverError> {
+    let broker = binding.driver.identity().await?;
+    Ok(client_reader(&binding.api.0, &format!("{broker}:{identifier}")))
 }
 
 /// How far a reader has come, where that is stored.
@@ -199,6 +226,12 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.store();
     }
+}
+
+/// When a client that has to come again should, in milliseconds: from 1 to 30 seconds, different for each, so that
+/// a restart is not followed by all clients at the same moment.
+pub(crate) fn reconnect_delay_ms() -> u64 {
+    1000 + RandomState::new().hash_one(()) % 29_000
 }
 
 /// Stores how far a reader has come, within a moment.
@@ -278,10 +311,35 @@ mod tests {
     async fn a_remembered_position_that_is_lost_is_a_gap() {
         let bench = Bench::new(8, &json!({}));
         let position: Position = "t@0#7".parse().unwrap();
-        bench.binding.positions.save("client:a:me", position).await.unwrap();
-        let remembered = || Bookmark::Remembered("client:a:me".to_owned());
-        let placed = place(&bench.binding, &topics(), remembered(), Lag::Skip, false).await.unwrap();
-        assert!(placed.has_gap && placed.reader.as_deref() == Some("client:a:me"));
+        let reader = reader(&bench.binding, "me").await.unwrap();
+        bench.binding.positions.save(&reader, position).await.unwrap();
+        let me = Bookmark::Remembered("me".to_owned());
+        let placed = place(&bench.binding, &topics(), me, Lag::Skip, false).await.unwrap();
+        assert!(placed.has_gap && placed.reader == Some(reader));
+    }
+
+    #[tokio::test]
+    async fn a_remembered_position_is_never_applied_at_another_broker() {
+        let (one, other) = (Bench::new(8, &json!({})), Bench::new(8, &json!({})));
+        for bench in [&one, &other] {
+            for _ in 0..3 {
+                bench.publish("t", "x").await;
+            }
+        }
+        let position: Position = "t@0#0;u@0#-1".parse().unwrap();
+        let reader = reader(&one.binding, "me").await.unwrap();
+        one.binding.positions.save(&reader, position.clone()).await.unwrap();
+        let elsewhere = Binding {
+            driver: Arc::clone(&other.binding.driver),
+            positions: Arc::clone(&one.binding.positions),
+            ..testing::binding_of(&json!({}))
+        };
+        let begins = async |binding: &Binding| {
+            let me = Bookmark::Remembered("me".to_owned());
+            place(binding, &topics(), me, Lag::CatchUp, false).await.unwrap().cursor.position()
+        };
+        assert_eq!(begins(&elsewhere).await, "t@0#2;u@0#-1".parse().unwrap());
+        assert_eq!(begins(&one.binding).await, position);
     }
 
     /// Header values that look like positions more or less, and others that do not.

@@ -162,6 +162,10 @@ impl BrokerDriver for Forgetful {
         self.log.capabilities()
     }
 
+    fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
+        self.log.identity()
+    }
+
     fn publish<'a>(
         &'a self,
         topic: &'a Topic,
@@ -226,6 +230,10 @@ impl Gated {
 impl BrokerDriver for Gated {
     fn capabilities(&self) -> Capabilities {
         Capabilities { shared_reading: true, replay: true, groups: false, keys: true, headers: true }
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
+        async { Err(DriverError::new(ErrorKind::Unreachable, "It does not say who it is.")) }.boxed()
     }
 
     fn publish<'a>(&'a self, _: &'a Topic, message: Message) -> BoxFuture<'a, Result<Receipt, DriverError>> {

@@ -5,17 +5,17 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
 use sluice_broker::{Bounds, ConsumeSpec, DriverError, ErrorKind, StartAt, StopAt};
 use sluice_message::{Message, Position};
 use tokio::time::{Sleep, sleep};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use crate::{
     Step,
     cursor::BATCH,
     handed_out::HandedOut,
-    hub::{BACKOFF, Hub, Mark, names},
+    hub::{BACKOFF, Mark, Membership, names},
     in_ring::InRing,
     lost::move_to_what_is_left,
     turns::Turn,
@@ -29,24 +29,39 @@ pub(crate) struct CatchUp {
 }
 
 /// What a client that catches up is waiting for. Kept between calls, so that a call that is dropped, as each
-/// heartbeat drops one, does not begin anything anew.
+/// heartbeat drops one, does not begin anything anew. What needs a turn goes on by itself: it must not keep the turn
+/// from others while its client, which is slow, does not ask for more.
 enum Work {
     /// Its turn, and then the reader to be opened. Gives the position too, with all partitions named.
-    Opening(BoxFuture<'static, Result<(Turn, Mark, Position), DriverError>>),
+    Opening(Task<(Turn, Mark, Position)>),
     /// The reader to hand out messages. The mark was made before the reader fixed its end, so that every
     /// message is before that end, or behind the mark in the ring, or both.
     Reading(Turn, Mark),
     /// The broker to say what it still has.
-    Locating(BoxFuture<'static, Result<Bounds, DriverError>>),
+    Locating(Task<Bounds>),
     /// The time until the next try.
     Pausing(Pin<Box<Sleep>>),
+}
+
+/// Ends with its client.
+struct Task<T>(AbortOnDropHandle<Result<T, DriverError>>);
+
+impl<T: Send + 'static> Task<T> {
+    fn begin(work: impl Future<Output = Result<T, DriverError>> + Send + 'static) -> Self {
+        Self(AbortOnDropHandle::new(tokio::spawn(work)))
+    }
+
+    async fn done(&mut self) -> Result<T, DriverError> {
+        let done = (&mut self.0).await;
+        done.unwrap_or_else(|_| Err(DriverError::new(ErrorKind::Closed, "The gateway is closing.")))
+    }
 }
 
 impl CatchUp {
     /// Begins behind this position, on behalf of a client that will go on in this ring.
     pub(crate) fn new(ring: &InRing, handed_out: HandedOut) -> Self {
         ring.stand_at(&handed_out.position);
-        Self { work: opening(&ring.member.hub, &handed_out.position), handed_out, backoff: BACKOFF.0 }
+        Self { work: opening(&ring.member, &handed_out.position), handed_out, backoff: BACKOFF.0 }
     }
 
     /// How far the client has come.
@@ -64,7 +79,7 @@ impl CatchUp {
         loop {
             let position = &mut self.handed_out.position;
             let failed = match &mut self.work {
-                Work::Opening(opening) => match opening.await {
+                Work::Opening(opening) => match opening.done().await {
                     Ok((turn, mark, begun)) => {
                         *position = begun;
                         self.work = Work::Reading(turn, mark);
@@ -86,16 +101,16 @@ impl CatchUp {
                         if ring.enter_at(mark, position) {
                             return Ok(None);
                         }
-                        self.work = opening(&ring.member.hub, position);
+                        self.work = opening(&ring.member, position);
                         continue;
                     }
                     Some(Err(error)) => error,
                     None => {
-                        self.work = opening(&ring.member.hub, position);
+                        self.work = opening(&ring.member, position);
                         continue;
                     }
                 },
-                Work::Locating(locating) => match locating.await {
+                Work::Locating(locating) => match locating.done().await {
                     Ok(bounds) => {
                         let missing = move_to_what_is_left(position, &bounds);
                         ring.stand_at(position);
@@ -112,21 +127,21 @@ impl CatchUp {
                     if ring.enter(position) {
                         return Ok(None);
                     }
-                    self.work = opening(&ring.member.hub, position);
+                    self.work = opening(&ring.member, position);
                     continue;
                 }
             };
-            self.recover(&ring.member.hub, failed)?;
+            self.recover(&ring.member, failed)?;
         }
     }
 
     /// What to wait for after an error; the error itself where waiting does not help.
-    fn recover(&mut self, hub: &Arc<Hub>, error: DriverError) -> Result<(), DriverError> {
+    fn recover(&mut self, member: &Membership, error: DriverError) -> Result<(), DriverError> {
         self.pause();
-        let hub = Arc::clone(hub);
+        let (hub, side) = (Arc::clone(&member.hub), member.side);
         if error.kind == ErrorKind::PositionLost {
-            self.work = Work::Locating(Box::pin(async move {
-                let _turn = hub.turns.wait().await?;
+            self.work = Work::Locating(Task::begin(async move {
+                let _turn = hub.turns.wait(side).await?;
                 hub.driver.bounds(&hub.topics).await
             }));
         } else if error.retryable() {
@@ -143,10 +158,10 @@ impl CatchUp {
     }
 }
 
-fn opening(hub: &Arc<Hub>, position: &Position) -> Work {
-    let (hub, mut position) = (Arc::clone(hub), position.clone());
-    Work::Opening(Box::pin(async move {
-        let permit = hub.turns.wait().await?;
+fn opening(member: &Membership, position: &Position) -> Work {
+    let (hub, side, mut position) = (Arc::clone(&member.hub), member.side, position.clone());
+    Work::Opening(Task::begin(async move {
+        let permit = hub.turns.wait(side).await?;
         let mark = hub.mark();
         if !mark.head.nexts().all(|(topic, partition, _)| position.next(topic, partition).is_some()) {
             // A partition that is not named is read from its first message. It is named before that: what the

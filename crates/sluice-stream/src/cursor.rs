@@ -11,7 +11,7 @@ use sluice_message::{Message, Position};
 use tokio::sync::watch;
 
 use crate::{
-    Standing,
+    Side, Standing,
     alone::Alone,
     catch_up::CatchUp,
     handed_out::HandedOut,
@@ -43,12 +43,20 @@ pub struct Joining {
     /// Whether its messages have the text of their [position](Message::position), to resume behind them. On a
     /// broker without older messages to read they have none. Messages may have it unasked, where others want it.
     pub tells_positions: bool,
+    /// For whom it reads.
+    pub side: Side,
 }
 
 impl Joining {
-    /// Without positions.
+    /// For a web client, without positions.
     pub const fn new(begin: Begin, lag: Lag) -> Self {
-        Self { begin, lag, tells_positions: false }
+        Self { begin, lag, tells_positions: false, side: Side::Client }
+    }
+
+    /// For this side.
+    #[must_use]
+    pub fn of(self, side: Side) -> Self {
+        Self { side, ..self }
     }
 
     /// With positions, if so.

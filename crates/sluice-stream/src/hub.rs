@@ -27,7 +27,7 @@ use crate::{
     lost::move_to_what_is_left,
     metrics::{Held, StreamMetrics},
     ring::Ring,
-    turns::Turns,
+    turns::{Side, Turns},
 };
 
 /// Bounds and times of every hub.
@@ -42,7 +42,7 @@ pub struct HubOptions {
     /// How long a new client waits for the broker before it is refused.
     pub open_timeout: Duration,
     /// Readers of single clients that read older messages at the same time, at least one. Further clients
-    /// wait their turn.
+    /// wait their turn. A quarter each is reserved for web clients and for subscriptions.
     pub catch_up_readers: usize,
 }
 
@@ -135,13 +135,14 @@ pub(crate) struct Membership {
     pub(crate) hub: Arc<Hub>,
     /// Whether the cursor needs the text of each message's position.
     pub(crate) tells: bool,
+    pub(crate) side: Side,
 }
 
 impl Membership {
-    fn new(hub: &Arc<Hub>, tells: bool) -> Self {
+    fn new(hub: &Arc<Hub>, tells: bool, side: Side) -> Self {
         hub.clients.fetch_add(1, Ordering::Relaxed);
         hub.telling.fetch_add(usize::from(tells), Ordering::Relaxed);
-        Self { hub: Arc::clone(hub), tells }
+        Self { hub: Arc::clone(hub), tells, side }
     }
 }
 
@@ -176,7 +177,7 @@ impl Hubs {
         topics: &[Topic],
         joining: Joining,
     ) -> Result<Cursor, DriverError> {
-        let Joining { begin, lag, tells_positions } = joining;
+        let Joining { begin, lag, tells_positions, side } = joining;
         let capabilities = driver.capabilities();
         if let Begin::After(position) = &begin {
             check_topics(position, topics)?;
@@ -191,7 +192,8 @@ impl Hubs {
             return Alone::open(driver, topics, begin, tells, &self.metrics).await.map(Cursor::alone);
         }
         // A client that the ring has overtaken can only say where it was by the text of its last message.
-        let member = self.membership(driver, topics, tells || (lag == Lag::Stop && capabilities.replay));
+        let is_told = tells || (lag == Lag::Stop && capabilities.replay);
+        let member = self.membership(driver, topics, is_told, side);
         let progress = tokio::time::timeout(self.options.open_timeout, opened(&member)).await;
         let progress = progress.unwrap_or_else(|_| Err(self.overdue(&member)))?;
         if !capabilities.replay {
@@ -232,11 +234,12 @@ impl Hubs {
         driver: &Arc<dyn BrokerDriver>,
         topics: &[Topic],
         tells: bool,
+        side: Side,
     ) -> Membership {
         let key = (Arc::as_ptr(driver).cast::<()>() as usize, topics.to_vec());
         let mut running = self.lock();
         if let Some(hub) = running.get(&key) {
-            return Membership::new(hub, tells);
+            return Membership::new(hub, tells, side);
         }
         let ring =
             Ring::new(BatchLimit { messages: self.options.ring_messages, bytes: self.options.ring_bytes });
@@ -250,7 +253,7 @@ impl Hubs {
             clients: AtomicUsize::new(0),
             telling: AtomicUsize::new(0),
         });
-        let member = Membership::new(&hub, tells);
+        let member = Membership::new(&hub, tells, side);
         running.insert(key.clone(), Arc::clone(&hub));
         tokio::spawn(run(hub, key, Arc::downgrade(self), self.options.linger, Arc::clone(&self.metrics)));
         member

@@ -37,4 +37,5 @@ pub use positions::{
     client_reader, clients_of, subscription_reader,
 };
 pub use standing::Standing;
+pub use turns::Side;
 pub use window::{AckWindow, Begun};

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use sluice_message::{Offset, Partition, Place, Position, Topic};
 
 /// What may be stored of a reader whose messages settle in any order. See the [module](self).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AckWindow {
     /// Behind everything that is settled without a hole.
     settled: Position,
@@ -27,20 +27,20 @@ pub struct AckWindow {
 
 /// A message that was handed out. Tells it from one that has the same place in a partition that was taken away
 /// and given back meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Begun {
     place: Place,
     era: u64,
 }
 
 /// The messages of one partition that were handed out and do not yet count, by their offsets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Run {
     era: u64,
     slots: VecDeque<(Offset, Mark)>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Mark {
     Begun,
     Settled,

@@ -126,7 +126,8 @@ impl ApiFiles {
 fn report(path: &Path, problem: &Problem) {
     error!(
         file = %path.display(), code = problem.code, %problem,
-        "A definition file is not followed; what it said before stays in force."
+        "A definition file is not followed: what it said before stays in force; an API that it did not define \
+         before is not served."
     );
 }
 

@@ -69,10 +69,15 @@ impl DriverFactory for Brokers {
     fn spool(
         &self,
         api: &ApiId,
-        settings: &sluice_api::Spool,
+        settings: Option<&sluice_api::Spool>,
+        broker: &BrokerConfig,
         driver: Arc<dyn BrokerDriver>,
         metrics: SpoolMetrics,
     ) -> Result<Arc<Spool>, DriverError> {
-        self.spools.spool(api, settings, driver, metrics)
+        self.spools.spool(api, settings, broker, driver, metrics)
+    }
+
+    fn has_spooled(&self, api: &ApiId) -> Result<bool, DriverError> {
+        self.spools.holds(api)
     }
 }

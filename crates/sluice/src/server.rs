@@ -83,7 +83,8 @@ impl Server {
             Arc::new(positions),
             Arc::new(notes),
         );
-        let registry = Registry::open(store, gateway.clone()).await.map_err(|error| error.to_string())?;
+        let registry =
+            Registry::open_apis(store, gateway.clone()).await.map_err(|error| error.to_string())?;
         let built_in = if mode == Mode::Dev { dev::examples()? } else { Vec::new() };
         let files = ApiFiles::new(config.api.clone(), built_in)?;
         files.deploy(&registry).await;
@@ -96,6 +97,9 @@ impl Server {
                 async move { gateway.serve(request, ends).await }
             });
         }
+        // Web clients are served by now.
+        registry.open_subscriptions().await.map_err(|error| error.to_string())?;
+
         let administration = Listeners::new(config.listen_options(config.limits.max_management_connections));
         let router = sluice_management::router(registry.clone(), Auth::new(config.admin_password.clone()));
         let timeout = config.request_timeout();

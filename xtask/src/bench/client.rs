@@ -41,11 +41,10 @@ impl Connection {
             body.len()
         );
         self.write(request.as_bytes())?;
-        let status = self.head()?;
-        let (code, length) = status;
+        let (status, length) = self.head()?;
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).map_err(|error| self.fault(&error))?;
-        Ok(Answer { status: code, body: String::from_utf8_lossy(&body).into_owned() })
+        Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
     }
 
     /// The same, with an answer that has to be a 2xx.

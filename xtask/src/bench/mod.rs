@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    gateway::{Gateway, Start},
+    gateway::{ANYWHERE, Gateway, Start},
     run,
 };
 
@@ -67,7 +67,9 @@ fn start_with(directory: &Path, api: &str, config: &str) -> Result<(Gateway, Vec
         "--config".to_owned(),
         write("sluice.yaml", config)?,
     ];
-    let gateway = Start { binary: &binary(), directory, arguments: arguments.clone() }.start()?;
+    let gateway =
+        Start { binary: &binary(), directory, arguments: arguments.clone(), listen: ANYWHERE.to_owned() }
+            .start()?;
     Ok((gateway, arguments))
 }
 

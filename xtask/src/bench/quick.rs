@@ -14,7 +14,10 @@ use std::{
 };
 
 use super::{binary, report, ticks_per_second};
-use crate::{gateway::Start, kafka::Kafka};
+use crate::{
+    gateway::{ANYWHERE, Start},
+    kafka::Kafka,
+};
 
 const STARTS: usize = 11;
 const LOADS: usize = 5;
@@ -29,7 +32,8 @@ const IDLE: Duration = Duration::from_secs(2);
 pub(super) fn measure(directory: &Path) -> Result<(), String> {
     eprintln!("xtask: {STARTS} starts");
     let binary = binary();
-    let dev = Start { binary: &binary, directory, arguments: vec!["dev".into()] };
+    let dev =
+        Start { binary: &binary, directory, arguments: vec!["dev".into()], listen: ANYWHERE.to_owned() };
     drop(dev.start()?);
     let (mut ready, mut memory) = (Vec::new(), Vec::new());
     for _ in 0..STARTS {
@@ -51,7 +55,11 @@ pub(super) fn measure(directory: &Path) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}.", api.display()))?;
     eprintln!("xtask: POST to Kafka");
     let arguments = vec!["run".into(), "--api".into(), api.display().to_string()];
-    load(&Start { binary: &binary, directory, arguments }, "Kafka, acks=all, one node", "/bench")
+    load(
+        &Start { binary: &binary, directory, arguments, listen: ANYWHERE.to_owned() },
+        "Kafka, acks=all, one node",
+        "/bench",
+    )
 }
 
 /// Posts from several connections for some time, several times; prints throughput and processor time.

@@ -2,19 +2,25 @@
 //! their positions on the disk.
 
 use std::{
+    fs,
     path::Path,
     thread,
     time::{Duration, Instant},
 };
 
 use super::{binary, client::Connection, report};
-use crate::gateway::{Gateway, Start};
+use crate::gateway::{ANYWHERE, Gateway, Start};
 
 const SUBSCRIPTIONS: usize = 100_000;
 const MAKERS: usize = 16;
 const KILLS: usize = 5;
+/// Longer than any start takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 const ADMIN: &str = "Authorization: Basic YWRtaW46YWRtaW4=\r\nContent-Type: application/json\r\n";
 const BASE: &str = "/management/organizations/DEFAULT/environments/DEFAULT";
+
+/// Lets subscribers be at an address that is nobody's.
+const CONFIG: &str = "webhooks: { allow: [203.0.113.0/24] }\n";
 
 /// Nobody is to be called: it is about the gateway.
 const API: &str = r#"{"name":"Many","apiVersion":"1","definitionVersion":"4.0.0","type":"async","description":"d",
@@ -25,8 +31,10 @@ const API: &str = r#"{"name":"Many","apiVersion":"1","definitionVersion":"4.0.0"
 "subscribe":[{"name":"f","enabled":true,"policy":"message-filtering","configuration":{"filter":"{#message.content == 'to all'}"}}]}]}"#;
 
 pub(super) fn measure(directory: &Path) -> Result<(), String> {
-    let arguments = vec!["run".to_owned()];
-    let start = Start { binary: &binary(), directory, arguments };
+    let config = directory.join("sluice.yaml");
+    fs::write(&config, CONFIG).map_err(|error| format!("{}: {error}.", config.display()))?;
+    let arguments = vec!["run".to_owned(), "--config".to_owned(), config.display().to_string()];
+    let mut start = Start { binary: &binary(), directory, arguments, listen: ANYWHERE.to_owned() };
     let mut gateway = start.start()?;
     make_subscriptions(&gateway)?;
     println!("{SUBSCRIPTIONS} subscriptions, each with a stored position");
@@ -35,18 +43,35 @@ pub(super) fn measure(directory: &Path) -> Result<(), String> {
         // Some work, so that positions move.
         Connection::open(&gateway.address)?.done("POST", "/many", "", "to nobody")?;
         thread::sleep(Duration::from_secs(5));
+        // The same address again, to be asked before the ready file names it.
+        start.listen.clone_from(&gateway.address);
         gateway.kill();
-        let begin = Instant::now();
-        gateway = start.start()?;
+        let (begin, mut first) = (Instant::now(), Duration::ZERO);
+        gateway = start.start_and(|| {
+            first = first_acknowledgement(&start.listen, begin)?;
+            Ok(())
+        })?;
+        served.push(first.as_secs_f64() * 1000.0);
         ready.push(gateway.ready_after.as_secs_f64() * 1000.0);
-        Connection::open(&gateway.address)?.done("POST", "/many", "", "to nobody")?;
-        served.push(begin.elapsed().as_secs_f64() * 1000.0);
         thread::sleep(Duration::from_secs(10));
     }
-    report("SIGKILL, exec to ready", "ms", &ready);
-    report("  exec to the first 202", "ms", &served);
+    report("SIGKILL, exec to the first 202", "ms", &served);
+    report("  exec to ready, all subscriptions served", "ms", &ready);
     report("  resident memory, ten seconds after", "MiB", &[gateway.resident_mib()?]);
     Ok(())
+}
+
+/// Asks until a message is acknowledged; how long after `begin` that was.
+fn first_acknowledgement(address: &str, begin: Instant) -> Result<Duration, String> {
+    while begin.elapsed() < PATIENCE {
+        let posted =
+            Connection::open(address).and_then(|mut client| client.done("POST", "/many", "", "to nobody"));
+        if posted.is_ok() {
+            return Ok(begin.elapsed());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Err(format!("{address}: nothing was acknowledged within {PATIENCE:?}."))
 }
 
 /// By the management API, as people would.

@@ -36,6 +36,25 @@ async fn publish_until_it_works(kafka: &Kafka, topic: &Topic) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_the_same_by_each_of_its_servers_and_no_other_is() {
+    let (cluster, other) = (MockCluster::new(2), MockCluster::new(1));
+    let (cluster, other) = (cluster.expect("a mock cluster"), other.expect("another"));
+    let servers = cluster.bootstrap_servers();
+    let (one, two) = servers.split_once(',').expect("it has two brokers");
+    let turned = format!("{two},{one}");
+    let known = identity(&servers).await;
+    for servers in [one, two, &turned] {
+        assert_eq!(identity(servers).await, known, "{servers}");
+    }
+    assert_ne!(identity(&other.bootstrap_servers()).await, known);
+}
+
+async fn identity(servers: &str) -> String {
+    let kafka = open_with(&at(servers), KafkaOptions::default());
+    step("identity", kafka.identity()).await.expect("the cluster says which it is")
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_broker_a_driver_opens_and_every_call_is_unreachable() {
     let servers = nowhere().await;
     let kafka = open_with(&at(&servers), QUICK);
@@ -46,6 +65,9 @@ async fn without_a_broker_a_driver_opens_and_every_call_is_unreachable() {
     let consumed = try_consume(&kafka, &topic, StartAt::Latest).await.err();
     let bounds = step("bounds", kafka.bounds(std::slice::from_ref(&topic))).await.err();
     let time = step("position", kafka.position_at(std::slice::from_ref(&topic), 0)).await.err();
+    let identity = step("identity", kafka.identity()).await.expect_err("nobody says which cluster it is");
+    assert_eq!(identity.kind, ErrorKind::Unreachable, "{identity}");
+    assert!(identity.message.contains(&servers), "{identity}");
     for error in [published, joined, consumed, bounds, time] {
         let error = error.expect("nothing works without a broker");
         assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");

@@ -6,7 +6,7 @@ use rdkafka::{
     admin::{AdminOptions, NewTopic, TopicReplication},
     mocking::MockCluster,
 };
-use sluice_api::ApiId;
+use sluice_api::{ApiId, BrokerConfig};
 use sluice_broker::{BrokerDriver, LogOptions, Spool, SpoolMetrics, Spools, StartAt};
 use sluice_broker_kafka::{Kafka, KafkaOptions};
 use sluice_message::{Message, Topic};
@@ -19,7 +19,8 @@ use crate::support::{
 fn spool(directory: &TempDir, kafka: Kafka) -> Arc<Spool> {
     let spools = Spools::new(directory.path().join("spool"), LogOptions::default());
     let (api, settings) = (ApiId("orders".to_owned()), sluice_api::Spool::default());
-    let spool = spools.spool(&api, &settings, Arc::new(kafka), SpoolMetrics::default());
+    let broker = BrokerConfig::Kafka(Box::new(plain()));
+    let spool = spools.spool(&api, Some(&settings), &broker, Arc::new(kafka), SpoolMetrics::default());
     spool.expect("the directory is there")
 }
 

@@ -121,6 +121,8 @@ struct Inner {
 /// What callers, readers and the writer share.
 struct Shared {
     directory: PathBuf,
+    /// Which log this is, among all that there are.
+    id: String,
     options: LogOptions,
     /// `None` once closed, and for a moment while it is opened anew.
     store: RwLock<Option<Store>>,
@@ -155,6 +157,7 @@ impl Log {
         }
         let shared = Arc::new(Shared {
             directory,
+            id: store.id()?,
             seats: Seats::new(store.group_positions()?),
             store: RwLock::new(Some(store)),
             topics: RwLock::new(topics),
@@ -298,6 +301,10 @@ impl Log {
 impl BrokerDriver for Log {
     fn capabilities(&self) -> Capabilities {
         Capabilities { shared_reading: true, replay: true, groups: true, keys: true, headers: true }
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
+        async { Ok(format!("log {}", self.0.shared.id)) }.boxed()
     }
 
     fn publish<'a>(

@@ -1,7 +1,8 @@
 //! The key-value store under the log: which keyspaces there are and what stands in them.
 //!
 //! `chunks` holds the messages of all topics, `topics` the number and the first kept offset of each topic,
-//! `groups` the positions of groups. Everything here blocks and belongs on a thread that may.
+//! `groups` the positions of groups, `log` the id of the log itself. Everything here blocks and belongs on a
+//! thread that may.
 
 use std::{collections::HashMap, ops::Range, path::Path};
 
@@ -10,6 +11,7 @@ use fjall::{
     config::{FilterPolicy, FilterPolicyEntry},
 };
 use sluice_message::{Message, Offset, Partition, Place, Topic};
+use uuid::Uuid;
 
 use super::{
     chunk::{self, ChunkKey, TopicNumber},
@@ -29,6 +31,9 @@ const WORKERS: usize = 1;
 const CHUNKS: &str = "chunks";
 const TOPICS: &str = "topics";
 const GROUPS: &str = "groups";
+const LOG: &str = "log";
+/// In the keyspace of the log itself.
+const ID: &str = "id";
 
 /// The open store.
 pub(super) struct Store {
@@ -36,6 +41,7 @@ pub(super) struct Store {
     chunks: Keyspace,
     groups: Keyspace,
     topics: Keyspace,
+    log: Keyspace,
     numbers: HashMap<Topic, TopicNumber>,
 }
 
@@ -72,7 +78,8 @@ impl Store {
             |name: &str, options: KeyspaceCreateOptions| database.keyspace(name, || options).map_err(failed);
         let chunks = open(CHUNKS, chunk_options())?;
         let (topics, groups) = (open(TOPICS, small_options())?, open(GROUPS, small_options())?);
-        let mut store = Self { database, chunks, groups, topics, numbers: HashMap::new() };
+        let log = open(LOG, small_options())?;
+        let mut store = Self { database, chunks, groups, topics, log, numbers: HashMap::new() };
         for entry in store.topics.iter() {
             let (name, value) = entry.into_inner().map_err(failed)?;
             let (name, (number, _)) = str::from_utf8(&name)
@@ -82,6 +89,19 @@ impl Store {
             store.numbers.insert(Topic::from(name), number);
         }
         Ok(store)
+    }
+
+    /// The id of the log, which no other has and which goes with its directory. Made when it is first asked
+    /// for, and durable when it is answered.
+    pub(super) fn id(&self) -> Result<String, DriverError> {
+        let failed = |error| storage("The id of the log cannot be read or made", &error);
+        if let Some(id) = self.log.get(ID).map_err(failed)? {
+            return String::from_utf8(id.to_vec()).map_err(|_| unreadable(format_args!("its id: {id:02x?}")));
+        }
+        let id = Uuid::new_v4().to_string();
+        self.log.insert(ID, id.as_str()).map_err(failed)?;
+        self.sync()?;
+        Ok(id)
     }
 
     /// The topics that there are.

@@ -1,9 +1,11 @@
 //! A message in the spool: as it was published, with where it goes and when it was taken in front of its headers.
 //!
-//! What is in front is exactly one header: its name is the topic, its value the time. It is taken off again
-//! before the message leaves, whatever other headers it has.
+//! What is in front is exactly one header: its name is the topic, its value the time and the broker that the
+//! message was taken for. It is taken off again before the message leaves, whatever other headers it has.
 
 use sluice_message::{Headers, Message, MessageBuilder, Topic};
+
+use super::destination::MeantFor;
 
 /// A message as it leaves the spool.
 #[derive(Debug)]
@@ -13,13 +15,19 @@ pub(super) struct Outgoing {
     pub(super) message: Message,
     /// When the spool took it, milliseconds since 1970-01-01 UTC.
     pub(super) taken_ms: i64,
+    /// For which broker.
+    pub(super) meant: MeantFor,
 }
 
 /// The message as it stands in the spool. One without a time of its own was made when the spool took it, not
 /// when it leaves.
-pub(super) fn seal(topic: &Topic, message: &Message, taken_ms: i64) -> Message {
+pub(super) fn seal(topic: &Topic, message: &Message, taken_ms: i64, meant: &MeantFor) -> Message {
     let mut headers = Headers::new();
-    headers.append(topic.as_str(), taken_ms.to_string());
+    let meant = match meant {
+        MeantFor::Identity(identity) => format!("is {identity}"),
+        MeantFor::Address(address) => format!("at {address}"),
+    };
+    headers.append(topic.as_str(), format!("{taken_ms} {meant}"));
     for header in message.headers() {
         headers.append(header.name.clone(), header.value.clone());
     }
@@ -32,7 +40,13 @@ pub(super) fn seal(topic: &Topic, message: &Message, taken_ms: i64) -> Message {
 pub(super) fn open(sealed: &Message, now_ms: i64) -> Option<Outgoing> {
     let mut headers = sealed.headers().iter();
     let first = headers.next()?;
-    let taken_ms = str::from_utf8(&first.value).ok()?.parse().ok()?;
+    let (taken_ms, meant) = str::from_utf8(&first.value).ok()?.split_once(' ')?;
+    let taken_ms = taken_ms.parse().ok()?;
+    let meant = match meant.split_once(' ')? {
+        ("is", identity) => MeantFor::Identity(identity.to_owned()),
+        ("at", address) => MeantFor::Address(address.to_owned()),
+        _ => return None,
+    };
     let rest = headers.map(|header| (header.name.clone(), header.value.clone())).collect();
     // Not from the sealed one: its place is one of the spool.
     let message = Message::builder().headers(rest);
@@ -40,15 +54,19 @@ pub(super) fn open(sealed: &Message, now_ms: i64) -> Option<Outgoing> {
     let message = sealed.key().cloned().into_iter().fold(message, MessageBuilder::key);
     let made_ms = sealed.timestamp_ms().map(|made_ms| made_ms.min(now_ms));
     let message = made_ms.into_iter().fold(message, MessageBuilder::timestamp_ms);
-    Some(Outgoing { topic: Topic::from(&*first.name), message: message.build(), taken_ms })
+    Some(Outgoing { topic: Topic::from(&*first.name), message: message.build(), taken_ms, meant })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(address: &str) -> MeantFor {
+        MeantFor::Address(address.to_owned())
+    }
+
     fn round_trip(message: &Message) -> Outgoing {
-        open(&seal(&Topic::from("orders"), message, 5), 9).unwrap()
+        open(&seal(&Topic::from("orders"), message, 5, &at("kafka a:9092, b:9092")), 9).unwrap()
     }
 
     #[test]
@@ -60,6 +78,7 @@ mod tests {
         {
             let found = round_trip(&message);
             assert_eq!((found.topic, found.taken_ms), (Topic::from("orders"), 5));
+            assert_eq!(found.meant, at("kafka a:9092, b:9092"));
             assert_eq!(found.message.headers(), message.headers());
             assert_eq!(found.message.key(), message.key());
             assert_eq!(found.message.payload_bytes(), message.payload_bytes());
@@ -69,13 +88,23 @@ mod tests {
 
     #[test]
     fn a_message_that_was_taken_while_the_clock_was_ahead_leaves_with_the_time_that_it_is() {
-        let sealed = seal(&Topic::from("orders"), &Message::builder().payload("p").build(), 5000);
+        let sealed = seal(&Topic::from("orders"), &Message::builder().payload("p").build(), 5000, &at("log"));
         assert_eq!(open(&sealed, 9).unwrap().message.timestamp_ms(), Some(9));
     }
 
     #[test]
+    fn an_identity_is_no_address() {
+        let meant = MeantFor::Identity("log".to_owned());
+        let sealed = seal(&Topic::from("orders"), &Message::builder().build(), 5, &meant);
+        assert_eq!(open(&sealed, 9).unwrap().meant, meant);
+    }
+
+    #[test]
     fn what_the_spool_never_wrote_is_told_apart() {
-        let foreign = Message::builder().headers([("orders", "soon")].into_iter().collect()).build();
-        assert!(open(&foreign, 9).is_none() && open(&Message::builder().build(), 9).is_none());
+        for value in ["soon", "5", "5 is", "5 in log", "soon is log"] {
+            let foreign = Message::builder().headers([("orders", value)].into_iter().collect()).build();
+            assert!(open(&foreign, 9).is_none(), "{value}");
+        }
+        assert!(open(&Message::builder().build(), 9).is_none());
     }
 }

@@ -13,18 +13,24 @@ use tokio::{
 };
 
 use super::{
-    BATCH, envelope,
+    BATCH, FIRST_DELAY, LONGEST_DELAY, envelope,
     lane::{GROUP, Lane, Route},
 };
-use crate::{BrokerDriver, ConsumeSpec, Consumer, DriverError, Fault, StartAt, StopAt, log::now_ms};
+use crate::{
+    BrokerDriver, ConsumeSpec, Consumer, DriverError, ErrorKind, Fault, StartAt, StopAt, log::now_ms,
+    spool::envelope::Outgoing,
+};
 
-const FIRST_DELAY: Duration = Duration::from_millis(200);
-const LONGEST_DELAY: Duration = Duration::from_secs(5);
+/// How long a message may be refused for its topic alone, which its publisher may have chosen: somebody may be
+/// about to make the topic, or to permit it, but the next ones must not wait for that for ever.
+const TOPIC_PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) struct Forwarder {
     lane: Arc<Lane>,
     stop: watch::Receiver<bool>,
     route: watch::Receiver<Route>,
+    /// Whether the last message was one for another broker. Of a row of them only the first is logged.
+    was_foreign: bool,
 }
 
 /// It is time to end.
@@ -42,10 +48,32 @@ impl Outage {
     }
 }
 
+/// Since when a message is refused for nothing but its topic.
+#[derive(Default)]
+struct TopicRefusal {
+    since: Option<Instant>,
+}
+
+impl TopicRefusal {
+    /// Notes how a try ended, and tells whether that is final.
+    fn is_final(&mut self, error: &DriverError) -> bool {
+        match error.kind {
+            // A name that is none is a matter of settings to the embedded log.
+            ErrorKind::NoTopic | ErrorKind::Refused | ErrorKind::Configuration => {
+                self.since.get_or_insert_with(Instant::now).elapsed() >= TOPIC_PATIENCE
+            }
+            _ => {
+                self.since = None;
+                error.fault() == Fault::Client
+            }
+        }
+    }
+}
+
 impl Forwarder {
     pub(super) fn new(lane: Arc<Lane>) -> Self {
         let (stop, route) = (lane.stop.subscribe(), lane.route.subscribe());
-        Self { lane, stop, route }
+        Self { lane, stop, route, was_foreign: false }
     }
 
     /// Forwards until the lane is at its end. `ending` tells that it is over, by being dropped at the latest.
@@ -137,8 +165,8 @@ impl Forwarder {
         sealed: &Message,
         done: &mut Position,
     ) -> Result<(), Stopped> {
-        let mut outage = Outage::none();
-        while let Err(error) = self.try_once(sealed).await {
+        let (mut outage, mut refusal) = (Outage::none(), TopicRefusal::default());
+        while let Err(error) = self.try_once(sealed, &mut refusal).await {
             self.record(reader, done).await?;
             self.pause(&mut outage, error).await?;
         }
@@ -146,32 +174,49 @@ impl Forwarder {
         Ok(())
     }
 
-    async fn try_once(&self, sealed: &Message) -> Result<(), DriverError> {
-        let (driver, metrics) = {
-            let route = self.route.borrow();
-            (Arc::clone(&route.driver), route.metrics.clone())
-        };
+    async fn try_once(&mut self, sealed: &Message, refusal: &mut TopicRefusal) -> Result<(), DriverError> {
         let Some(outgoing) = envelope::open(sealed, now_ms()) else {
             tracing::error!(api = %self.lane.api, "The spool holds a message that it cannot read; it is set aside.");
             return self.lane.set_aside(sealed).await;
         };
         self.lane.set_oldest(Some(outgoing.taken_ms));
-        let published = driver.publish(&outgoing.topic, outgoing.message).await;
-        match published {
-            Ok(_) => {
-                metrics.forwarded.inc();
-                Ok(())
-            }
-            Err(error) if error.fault() == Fault::Client => {
+        let topic = outgoing.topic.clone();
+        match self.hand_over(outgoing).await {
+            Ok(true) => Ok(()),
+            Ok(false) => self.lane.set_aside(sealed).await,
+            Err(error) if refusal.is_final(&error) => {
                 tracing::error!(
-                    api = %self.lane.api, topic = %outgoing.topic, %error,
+                    api = %self.lane.api, %topic, %error,
                     "The broker refuses a message of the spool for good; it is set aside. Change the broker's \
-                     limits, then let the spool try again what is set aside."
+                     limits, topics or rights, then let the spool try again what is set aside."
                 );
                 self.lane.set_aside(sealed).await
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Brings a message to the broker; false where it was taken for another one.
+    async fn hand_over(&mut self, outgoing: Outgoing) -> Result<bool, DriverError> {
+        let (destination, metrics) = {
+            let route = self.route.borrow();
+            (Arc::clone(&route.destination), route.metrics.clone())
+        };
+        let is_foreign = !destination.is_meant(&outgoing.meant).await?;
+        if is_foreign && !self.was_foreign {
+            tracing::error!(
+                api = %self.lane.api, taken_for = %outgoing.meant, broker = %destination.meant(),
+                "The spool holds messages that were taken for another broker than that of the API now; this one and \
+                 the following such ones are set aside. Let the spool try again what is set aside if they are to go \
+                 to the broker of now."
+            );
+        }
+        self.was_foreign = is_foreign;
+        if !is_foreign {
+            destination.driver.publish(&outgoing.topic, outgoing.message).await?;
+            metrics.forwarded.inc();
+        }
+        Ok(!is_foreign)
     }
 
     /// Records how far this is, and deletes what was forwarded. Nothing more is forwarded before that succeeded.
@@ -225,5 +270,38 @@ impl Forwarder {
             api = %self.lane.api, after_ms = since.elapsed().as_millis(),
             "The spool of an API hands its messages on again."
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn is_final(refusal: &mut TopicRefusal, kind: ErrorKind) -> bool {
+        refusal.is_final(&DriverError::new(kind, "No."))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_topic_that_is_refused_is_so_for_good_after_a_minute_of_nothing_else() {
+        let mut refusal = TopicRefusal::default();
+        assert!(!is_final(&mut refusal, ErrorKind::NoTopic));
+        advance(TOPIC_PATIENCE - Duration::from_millis(1)).await;
+        assert!(!is_final(&mut refusal, ErrorKind::Refused));
+        advance(Duration::from_millis(1)).await;
+        for kind in [ErrorKind::Refused, ErrorKind::NoTopic, ErrorKind::Configuration] {
+            assert!(is_final(&mut refusal, kind), "{kind:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_in_between_begins_the_minute_anew() {
+        let mut refusal = TopicRefusal::default();
+        assert!(!is_final(&mut refusal, ErrorKind::NoTopic));
+        advance(TOPIC_PATIENCE).await;
+        assert!(!is_final(&mut refusal, ErrorKind::Unreachable));
+        assert!(!is_final(&mut refusal, ErrorKind::NoTopic));
+        assert!(is_final(&mut refusal, ErrorKind::TooLarge), "the message itself is at fault");
     }
 }

@@ -9,10 +9,14 @@ use std::sync::{
 };
 
 use sluice_api::ApiId;
-use sluice_message::{Message, Topic};
+use sluice_message::{Message, Offset, Topic};
 use tokio::sync::{Mutex as Turn, watch};
 
-use super::{BATCH, SpoolMetrics, SpoolStatus, envelope};
+use super::{
+    BATCH, SpoolMetrics, SpoolStatus,
+    destination::{Destination, MeantFor},
+    envelope,
+};
 use crate::{BrokerDriver, ConsumeSpec, DriverError, ErrorKind, Log, StartAt, StopAt, log::now_ms};
 
 /// The group in whose name the forwarder reads. The log lets one member of it read at a time.
@@ -21,7 +25,7 @@ pub(super) const GROUP: &str = "forwarder";
 /// Where messages go, and how many may wait.
 #[derive(Clone)]
 pub(super) struct Route {
-    pub(super) driver: Arc<dyn BrokerDriver>,
+    pub(super) destination: Arc<Destination>,
     pub(super) max_bytes: u64,
     pub(super) metrics: SpoolMetrics,
 }
@@ -31,7 +35,7 @@ pub(super) struct Lane {
     pub(super) log: Log,
     /// What is to be forwarded, in order.
     pub(super) waiting: Topic,
-    /// What the broker refused for good.
+    /// What the broker refused for good, and what was taken for another one.
     pub(super) aside: Topic,
     pub(super) route: watch::Sender<Route>,
     pub(super) stop: watch::Sender<bool>,
@@ -42,8 +46,8 @@ pub(super) struct Lane {
     /// Open handles. At 0 the lane is at its end.
     handles: Mutex<usize>,
     progress: Mutex<Progress>,
-    /// Held by who puts back what was set aside, so that two do not both.
-    putting_back: Turn<()>,
+    /// Held by who takes out what was set aside, so that two do not both.
+    emptying_aside: Turn<()>,
 }
 
 /// What the forwarder tells of itself.
@@ -59,8 +63,8 @@ impl Lane {
     pub(super) fn new(api: ApiId, log: Log, route: Route) -> (Arc<Self>, watch::Sender<bool>) {
         let (ending, ended) = watch::channel(false);
         let lane = Self {
-            waiting: Topic::from(format!("waiting-{api}")),
-            aside: Topic::from(format!("aside-{api}")),
+            waiting: waiting(&api),
+            aside: aside(&api),
             api,
             log,
             route: watch::Sender::new(route),
@@ -69,9 +73,14 @@ impl Lane {
             arriving: AtomicU64::new(0),
             handles: Mutex::new(1),
             progress: Mutex::default(),
-            putting_back: Turn::default(),
+            emptying_aside: Turn::default(),
         };
         (Arc::new(lane), ending)
+    }
+
+    /// Whether the log has messages of this API.
+    pub(super) fn has_messages(log: &Log, api: &ApiId) -> bool {
+        waiting_messages(log, &waiting(api)) > 0 || !log.held(&aside(api)).0.is_empty()
     }
 
     /// One handle more, unless the lane is at its end.
@@ -93,7 +102,7 @@ impl Lane {
         if messages > 0 {
             tracing::info!(
                 api = %self.api, messages,
-                "Messages stay in the spool of an API. They go on when it is served with a spool again."
+                "Messages stay in the spool of an API. They go on when it is served again."
             );
         }
     }
@@ -106,8 +115,13 @@ impl Lane {
     }
 
     /// Takes a message durably. Nothing of it is in the spool after an error of the kind `Overloaded`.
-    pub(super) async fn take(&self, topic: &Topic, message: &Message) -> Result<(), DriverError> {
-        let sealed = envelope::seal(topic, message, now_ms());
+    pub(super) async fn take(
+        &self,
+        topic: &Topic,
+        message: &Message,
+        meant: &MeantFor,
+    ) -> Result<(), DriverError> {
+        let sealed = envelope::seal(topic, message, now_ms(), meant);
         let _arriving = self.make_room(sealed.size() as u64)?;
         let taken = self.log.publish(&self.waiting, sealed).await;
         self.show();
@@ -137,9 +151,7 @@ impl Lane {
 
     /// Messages that wait, and the bytes that they hold. Those count until all that was written with them left.
     pub(super) fn waiting_now(&self) -> (u64, u64) {
-        let (offsets, bytes) = self.log.held(&self.waiting);
-        let next = self.log.committed(&self.waiting, GROUP).unwrap_or_default().max(offsets.start);
-        (offsets.end.saturating_sub(next), bytes)
+        (waiting_messages(&self.log, &self.waiting), self.log.held(&self.waiting).1)
     }
 
     fn aside_now(&self) -> (u64, u64) {
@@ -188,16 +200,30 @@ impl Lane {
         route.metrics.set_aside_messages.set(gauge(aside));
     }
 
-    /// Puts a message with those that the broker refused for good.
+    /// Puts a message where nothing is forwarded from.
     pub(super) async fn set_aside(&self, sealed: &Message) -> Result<(), DriverError> {
         self.log.publish(&self.aside, sealed.clone()).await?;
         self.route.borrow().metrics.set_aside.inc();
         Ok(())
     }
 
-    /// Puts what was set aside behind what waits, and returns how many messages that were.
+    /// Deletes what was set aside, and returns how many messages that were.
+    pub(super) async fn discard_aside(&self) -> Result<u64, DriverError> {
+        let _turn = self.emptying_aside.lock().await;
+        let before = self.log.held(&self.aside).0;
+        self.log.trim(&self.aside, Offset(before.end)).await?;
+        self.show();
+        let messages = self.log.held(&self.aside).0.start - before.start;
+        if messages > 0 {
+            tracing::warn!(api = %self.api, messages, "Messages that were set aside in a spool are deleted.");
+        }
+        Ok(messages)
+    }
+
+    /// Puts what was set aside behind what waits, meant for the broker of now, and returns how many messages
+    /// that were.
     pub(super) async fn put_back(&self) -> Result<u64, DriverError> {
-        let _turn = self.putting_back.lock().await;
+        let _turn = self.emptying_aside.lock().await;
         if self.aside_now().0 == 0 {
             return Ok(0);
         }
@@ -213,12 +239,33 @@ impl Lane {
                 return Ok(count);
             };
             for sealed in batch {
-                self.log.publish(&self.waiting, sealed).await?;
+                self.log.publish(&self.waiting, self.for_this_broker(sealed)).await?;
                 count += 1;
             }
             self.log.trim(&self.aside, last.next()).await?;
         }
     }
+
+    /// The message as if it had been taken now. What cannot be read stays as it is.
+    fn for_this_broker(&self, sealed: Message) -> Message {
+        let Some(outgoing) = envelope::open(&sealed, now_ms()) else { return sealed };
+        let meant = self.route.borrow().destination.meant();
+        envelope::seal(&outgoing.topic, &outgoing.message, outgoing.taken_ms, &meant)
+    }
+}
+
+fn waiting(api: &ApiId) -> Topic {
+    Topic::from(format!("waiting-{api}"))
+}
+
+fn aside(api: &ApiId) -> Topic {
+    Topic::from(format!("aside-{api}"))
+}
+
+fn waiting_messages(log: &Log, waiting: &Topic) -> u64 {
+    let offsets = log.held(waiting).0;
+    let next = log.committed(waiting, GROUP).unwrap_or_default().max(offsets.start);
+    offsets.end.saturating_sub(next)
 }
 
 /// Bytes on their way into the log, as long as it lives. They count no more when a publisher goes away while the

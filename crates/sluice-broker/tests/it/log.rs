@@ -68,6 +68,18 @@ async fn the_largest_message_comes_through() {
 }
 
 #[tokio::test]
+async fn each_directory_is_a_log_of_its_own_and_so_is_one_that_was_deleted() {
+    let mut known = std::collections::HashSet::new();
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for directory in [&one, &other, &one] {
+        let log = Log::open(directory, LogOptions::default()).unwrap();
+        assert!(known.insert(log.identity().await.unwrap()), "{known:?}");
+        log.close().await;
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn one_directory_is_open_once() {
     let directory = tempfile::tempdir().unwrap();
     let log = Log::open(&directory, LogOptions::default()).unwrap();

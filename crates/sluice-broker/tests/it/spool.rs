@@ -1,15 +1,18 @@
 //! The spool before a broker that can be away, refuse, or take its time.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use futures_util::{
     FutureExt,
     future::{BoxFuture, join, join_all},
 };
-use sluice_api::ApiId;
+use sluice_api::{ApiId, BrokerConfig, LogConfig, MockConfig};
 use sluice_broker::{
     Bounds, BrokerDriver, Capabilities, ConsumeSpec, Consumer, DriverError, ErrorKind, Log, LogOptions,
     Receipt, Spool, SpoolMetrics, Spools, conformance::Subject, conformance_suite,
@@ -29,10 +32,14 @@ enum Mood {
     Flaky,
     /// Takes a message only once it is in another mood.
     Slow,
+    /// Has no topic `none`.
+    WithoutTopic,
 }
 
 /// A broker that keeps what it is given in memory.
 struct Target {
+    /// What it says that it is, unless it is away.
+    name: &'static str,
     mood: watch::Sender<Mood>,
     taken: watch::Sender<Vec<(Topic, Message)>>,
     /// Calls of `publish` so far.
@@ -41,7 +48,12 @@ struct Target {
 
 impl Target {
     fn new(mood: Mood) -> Arc<Self> {
+        Self::named("one", mood)
+    }
+
+    fn named(name: &'static str, mood: Mood) -> Arc<Self> {
         Arc::new(Self {
+            name,
             mood: watch::Sender::new(mood),
             taken: watch::Sender::default(),
             calls: watch::Sender::default(),
@@ -76,6 +88,11 @@ impl BrokerDriver for Target {
         Capabilities { shared_reading: true, replay: false, groups: false, keys: true, headers: true }
     }
 
+    fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
+        let is_away = *self.mood.borrow() == Mood::Away;
+        async move { if is_away { Err(unreachable()) } else { Ok(self.name.to_owned()) } }.boxed()
+    }
+
     fn publish<'a>(
         &'a self,
         topic: &'a Topic,
@@ -99,6 +116,8 @@ impl BrokerDriver for Target {
                     }
                     return Err(unreachable());
                 }
+                Mood::WithoutTopic if topic.as_str() != "none" => {}
+                Mood::WithoutTopic => return Err(DriverError::new(ErrorKind::NoTopic, "There is no topic.")),
                 Mood::Slow => drop(self.mood.subscribe().wait_for(|mood| *mood != Mood::Slow).await),
             }
             Ok(self.take(topic, message))
@@ -137,10 +156,23 @@ impl Fixture {
     }
 
     fn try_spool(&self, target: &Arc<Target>, max_bytes: u64) -> Result<Arc<Spool>, DriverError> {
-        let settings = sluice_api::Spool { max_bytes };
-        let driver = Arc::clone(target) as Arc<dyn BrokerDriver>;
-        self.spools.spool(&ApiId("orders".to_owned()), &settings, driver, self.metrics.clone())
+        self.open(target, Some(max_bytes), &BrokerConfig::Log(LogConfig::default()))
     }
+
+    fn open(
+        &self,
+        target: &Arc<Target>,
+        max_bytes: Option<u64>,
+        broker: &BrokerConfig,
+    ) -> Result<Arc<Spool>, DriverError> {
+        let settings = max_bytes.map(|max_bytes| sluice_api::Spool { max_bytes });
+        let driver = Arc::clone(target) as Arc<dyn BrokerDriver>;
+        self.spools.spool(&orders(), settings.as_ref(), broker, driver, self.metrics.clone())
+    }
+}
+
+fn orders() -> ApiId {
+    ApiId("orders".to_owned())
 }
 
 const ROOMY: u64 = 1 << 20;
@@ -368,12 +400,146 @@ async fn apis_do_not_wait_for_each_other() {
     let orders = fixture.spool(&away, ROOMY);
     let settings = sluice_api::Spool { max_bytes: ROOMY };
     let driver = Arc::clone(&good) as Arc<dyn BrokerDriver>;
-    let other = fixture.spools.spool(&ApiId("other".to_owned()), &settings, driver, SpoolMetrics::default());
+    let (api, broker) = (ApiId("other".to_owned()), BrokerConfig::Log(LogConfig::default()));
+    let other = fixture.spools.spool(&api, Some(&settings), &broker, driver, SpoolMetrics::default());
     let other = other.unwrap();
     publish(&orders, 0..3).await;
     publish(&other, 0..3).await;
     assert_eq!(good.has_taken(3).await, numbered(0..3));
     assert_eq!((orders.status().waiting_messages, away.payloads().len()), (3, 0));
+}
+
+#[tokio::test]
+async fn a_message_whose_topic_is_refused_for_a_minute_is_set_aside_and_the_next_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    // By the paused clock the disk takes long.
+    let options = LogOptions { publish_timeout: Duration::from_hours(1000), ..LogOptions::default() };
+    let spools = Spools::new(directory.path().join("spool"), options);
+    let fixture = Fixture { directory, spools, metrics: SpoolMetrics::default() };
+    let target = Target::new(Mood::Away);
+    let spool = fixture.spool(&target, ROOMY);
+    spool.publish(&Topic::from("none"), message("late")).await.unwrap();
+    publish(&spool, 0..1).await;
+    target.was_called(1).await;
+    tokio::time::pause();
+    let since = tokio::time::Instant::now();
+    target.mood.send_replace(Mood::WithoutTopic);
+    while target.payloads().is_empty() {
+        tokio::time::advance(Duration::from_millis(100)).await;
+    }
+    assert!(since.elapsed() >= Duration::from_mins(1), "{:?}", since.elapsed());
+    assert_eq!(target.payloads(), numbered(0..1));
+    assert_eq!((spool.status().set_aside_messages, fixture.metrics.set_aside.get()), (1, 1));
+    tokio::time::resume();
+    target.mood.send_replace(Mood::Good);
+    assert_eq!(spool.retry_set_aside().await.unwrap(), 1);
+    assert_eq!(target.has_taken(2).await, ["m0", "late"]);
+}
+
+/// Waits until the spool knows which broker it is before.
+async fn knows_its_broker(spool: &Spool, target: &Target) {
+    publish(spool, 0..1).await;
+    target.has_taken(1).await;
+    is_empty(spool).await;
+    // It asks in the background, of a target that answers at once.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_for_another_broker_is_set_aside_until_somebody_says_otherwise() {
+    let fixture = Fixture::new();
+    let (one, two) = (Target::named("one", Mood::Good), Target::named("two", Mood::Good));
+    let former = fixture.spool(&one, ROOMY);
+    knows_its_broker(&former, &one).await;
+    one.mood.send_replace(Mood::Away);
+    publish(&former, 1..4).await;
+    // The same settings, as behind a name that leads elsewhere now.
+    let newer = fixture.spool(&two, ROOMY);
+    publish(&newer, 4..5).await;
+    publish(&former, 5..6).await;
+    publish(&newer, 6..7).await;
+    assert_eq!(two.has_taken(2).await, ["m4", "m6"]);
+    is_empty(&newer).await;
+    let status = newer.status();
+    assert_eq!((status.set_aside_messages, fixture.metrics.set_aside.get()), (4, 4));
+    assert_eq!(newer.retry_set_aside().await.unwrap(), 4);
+    assert_eq!(two.has_taken(6).await, ["m4", "m6", "m1", "m2", "m3", "m5"]);
+    assert_eq!(one.payloads(), numbered(0..1));
+}
+
+#[tokio::test]
+async fn what_was_taken_for_a_known_broker_waits_until_it_is_known_which_one_this_is() {
+    let fixture = Fixture::new();
+    let one = Target::named("one", Mood::Good);
+    let former = fixture.spool(&one, ROOMY);
+    knows_its_broker(&former, &one).await;
+    one.mood.send_replace(Mood::Away);
+    publish(&former, 1..3).await;
+    let again = Target::named("one", Mood::Away);
+    let newer = fixture.open(&again, Some(ROOMY), &BrokerConfig::Mock(MockConfig::default())).unwrap();
+    while newer.status().last_error.is_none() {
+        tokio::task::yield_now().await;
+    }
+    again.mood.send_replace(Mood::Good);
+    assert_eq!(again.has_taken(2).await, numbered(1..3), "the same broker, found by another name");
+    assert_eq!(newer.status().set_aside_messages, 0);
+}
+
+#[tokio::test]
+async fn what_was_taken_before_a_broker_was_ever_there_is_for_the_one_that_the_settings_named() {
+    let fixture = Fixture::new();
+    let (away, good) = (Target::new(Mood::Away), Target::new(Mood::Good));
+    let former = fixture.spool(&away, ROOMY);
+    publish(&former, 0..2).await;
+    let other = fixture.open(&good, Some(ROOMY), &BrokerConfig::Mock(MockConfig::default())).unwrap();
+    publish(&other, 2..3).await;
+    assert_eq!(good.has_taken(1).await, numbered(2..3));
+    assert_eq!(other.status().set_aside_messages, 2);
+}
+
+#[tokio::test]
+async fn what_is_set_aside_can_be_discarded_and_makes_room() {
+    let fixture = Fixture::new();
+    let target = Target::new(Mood::Below(100));
+    let spool = fixture.spool(&target, 20_000);
+    for _ in 0..2 {
+        try_publish(&spool, &"x".repeat(7000)).await.unwrap();
+    }
+    publish(&spool, 0..1).await;
+    assert_eq!(target.has_taken(1).await, numbered(0..1));
+    is_empty(&spool).await;
+    let large = "x".repeat(15_000);
+    assert_eq!(try_publish(&spool, &large).await.err().map(|error| error.kind), Some(ErrorKind::Overloaded));
+    assert_eq!(spool.discard_set_aside().await.unwrap(), 2);
+    assert!(spool.status().is_empty());
+    assert_eq!(fixture.metrics.set_aside_messages.get(), 0);
+    assert_eq!(spool.discard_set_aside().await.unwrap(), 0);
+    try_publish(&spool, &large).await.unwrap();
+    spool.close().await;
+    assert_eq!(spool.discard_set_aside().await.err().map(|error| error.kind), Some(ErrorKind::Closed));
+}
+
+#[tokio::test]
+async fn a_handle_without_settings_brings_what_is_there_to_the_broker() {
+    let fixture = Fixture::new();
+    assert!(!fixture.spools.holds(&orders()).unwrap());
+    assert!(!fixture.directory.path().join("spool").exists(), "looking makes nothing");
+    let away = Target::new(Mood::Away);
+    let spool = fixture.spool(&away, ROOMY);
+    publish(&spool, 0..3).await;
+    let good = Target::new(Mood::Good);
+    let left = fixture.open(&good, None, &BrokerConfig::Log(LogConfig::default())).unwrap();
+    publish(&spool, 3..4).await;
+    spool.close().await;
+    assert_eq!(good.has_taken(4).await, numbered(0..4));
+    is_empty(&left).await;
+    left.close().await;
+    drop((spool, left));
+    while fixture.spools.holds(&orders()).unwrap() {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A spool before the embedded log.
@@ -398,7 +564,8 @@ impl Subject for Spooled {
         async {
             let (api, settings) = (ApiId("a".to_owned()), sluice_api::Spool { max_bytes: 1 << 30 });
             let spools = self.spools.lock().unwrap();
-            let spool = spools.spool(&api, &settings, Arc::new(self.log.clone()), SpoolMetrics::default());
+            let (broker, log) = (BrokerConfig::Log(LogConfig::default()), Arc::new(self.log.clone()));
+            let spool = spools.spool(&api, Some(&settings), &broker, log, SpoolMetrics::default());
             spool.unwrap() as Arc<dyn BrokerDriver>
         }
         .boxed()

@@ -13,7 +13,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use sluice_api::ApiId;
+use sluice_api::{ApiId, BrokerConfig, LogConfig};
 use sluice_broker::{
     BatchLimit, Bounds, BrokerDriver, Capabilities, ConsumeSpec, Consumer, DriverError, ErrorKind, Log,
     LogOptions, Receipt, Spool, SpoolMetrics, Spools, StartAt, StopAt,
@@ -35,6 +35,10 @@ struct Unsteady {
 impl BrokerDriver for Unsteady {
     fn capabilities(&self) -> Capabilities {
         self.log.capabilities()
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
+        self.log.identity()
     }
 
     fn publish<'a>(
@@ -65,8 +69,9 @@ fn open(directory: &Path) -> (Spools, Arc<Spool>, Log) {
     let log = Log::open(directory.join("log"), LogOptions::default()).unwrap();
     let driver = Arc::new(Unsteady { log: log.clone(), calls: AtomicUsize::new(0) });
     let spools = Spools::new(directory.join("spool"), LogOptions::default());
-    let settings = sluice_api::Spool::default();
-    let spool = spools.spool(&ApiId("a".to_owned()), &settings, driver, SpoolMetrics::default()).unwrap();
+    let (settings, broker) = (sluice_api::Spool::default(), BrokerConfig::Log(LogConfig::default()));
+    let api = ApiId("a".to_owned());
+    let spool = spools.spool(&api, Some(&settings), &broker, driver, SpoolMetrics::default()).unwrap();
     (spools, spool, log)
 }
 

@@ -42,11 +42,12 @@ pub(crate) struct Offer {
     pub(crate) flows: Value,
     pub(crate) webhook: Value,
     pub(crate) dead_letters: bool,
+    pub(crate) topics: Vec<&'static str>,
 }
 
 impl Default for Offer {
     fn default() -> Self {
-        Self { qos: Qos::Auto, flows: json!([]), webhook: json!({}), dead_letters: false }
+        Self { qos: Qos::Auto, flows: json!([]), webhook: json!({}), dead_letters: false, topics: vec!["t"] }
     }
 }
 
@@ -91,11 +92,16 @@ impl Bench {
     }
 
     pub(crate) fn offer(&self, offer: &Offer) {
-        self.offer_from(&self.log, "log", offer);
+        self.offer_from(&self.log, offer);
     }
 
-    /// The same from another broker, with this fingerprint.
-    pub(crate) fn offer_from(&self, log: &Log, broker: &str, offer: &Offer) {
+    /// The same from another broker.
+    pub(crate) fn offer_from(&self, log: &Log, offer: &Offer) {
+        self.offer_by(|| Arc::new(log.clone()), offer);
+    }
+
+    /// The same by connections that are opened so.
+    pub(crate) fn offer_by(&self, driver: impl Fn() -> Arc<dyn BrokerDriver>, offer: &Offer) {
         let api: EventApi = sluice_api::from_value(json!({
             "id": "a",
             "name": "a",
@@ -106,14 +112,13 @@ impl Bench {
         }))
         .unwrap();
         let ReceiverConfig::Webhook(webhook) = &api.receivers[0].configuration else { panic!("no webhook") };
-        let driver = || Arc::new(log.clone()) as Arc<dyn BrokerDriver>;
-        let dead_letters =
-            offer.dead_letters.then(|| DeadLetters { driver: driver(), topics: vec![Topic::from("dead")] });
+        let dead_letters = offer
+            .dead_letters
+            .then(|| DeadLetters { driver: driver(), topics: ["dead", "copies"].map(Topic::from).into() });
         let route = Route {
             api: api.id.clone(),
             driver: driver(),
-            broker: broker.to_owned(),
-            topics: vec![Topic::from("t")],
+            topics: offer.topics.iter().copied().map(Topic::from).collect(),
             chosen_by: ChosenBy::new(&api.brokers[0].configuration),
             begin: Begin::Latest,
             qos: offer.qos,
@@ -144,8 +149,13 @@ impl Bench {
     }
 
     pub(crate) async fn publish(&self, text: &str) {
+        self.publish_in("t", text).await;
+    }
+
+    /// Publishes in another topic.
+    pub(crate) async fn publish_in(&self, topic: &str, text: &str) {
         let message = Message::builder().payload(text.to_owned()).build();
-        self.log.publish(&Topic::from("t"), message).await.unwrap();
+        self.log.publish(&Topic::from(topic), message).await.unwrap();
     }
 
     /// Publishes under a record key.

@@ -1,7 +1,7 @@
 //! Subscribers that are left alone.
 
 use serde_json::{Value, json};
-use sluice_delivery::Phase;
+use sluice_delivery::{Phase, Replay};
 
 use crate::{
     bench::{Bench, Offer, until, with},
@@ -49,6 +49,25 @@ async fn an_answer_that_says_nothing_about_the_subscriber_counts_while_it_is_lef
     bench.publish("one").await;
     assert_eq!(bench.failure().await.cause.status, Some(500));
     assert_eq!(bench.metrics.failed_calls.get(), 3);
+}
+
+#[tokio::test]
+async fn all_that_is_not_delivered_is_lag_and_the_next_try_is_the_one_call_that_tries() {
+    let (bench, mut receiver) = (Bench::new(), Receiver::start().await);
+    bench.offer(&breaker(1, 3_600_000));
+    bench.subscribe("s", with(receiver.url("/"), 3, json!({ "order": "key" }))).await;
+    receiver.answers([Reply::Status(503)]);
+    for text in ["one", "two", "three"] {
+        bench.publish_of("k", text).await;
+    }
+    assert_eq!(receiver.texts(1).await, ["one"]);
+    until(async || open(&bench) && bench.state("s").lag == 3).await;
+    let state = bench.state("s");
+    let Phase::CircuitOpen { until_ms } = state.phase else { panic!("not open") };
+    assert_eq!(state.retrying.unwrap().next_ms, until_ms);
+    bench.replay("s", Replay::Since(0)).await.unwrap();
+    until(async || open(&bench) && bench.state("s").lag == 3).await;
+    assert!(!receiver.has_call(), "a replay does not close the circuit");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ async fn a_subscriber_that_was_down_gets_everything_in_order() {
     }
     until(async || bench.metrics.failed_calls.get() > 2).await;
     assert_eq!(bench.state("s").last_failure.unwrap().code, "delivery.unreachable");
-    until(async || bench.state("s").lag == 99).await;
+    until(async || bench.state("s").lag == 100).await;
     let bench = bench.restarted().await;
     for text in &all[100..] {
         bench.publish(text).await;
@@ -64,7 +64,7 @@ async fn what_will_not_pass_by_itself_is_told_and_what_has_not_begun_too() {
     until(async || bench.state("s").phase == Phase::NoRoute).await;
     let (_dir, closed) = broker();
     closed.close().await;
-    bench.offer_from(&closed, "closed", &Offer::default());
+    bench.offer_from(&closed, &Offer::default());
     until(async || bench.state("s").phase == Phase::Blocked).await;
     assert_eq!(bench.state("s").last_failure.unwrap().code, "broker.closed");
     until(async || matches!(bench.state("later").phase, Phase::Waiting { .. })).await;

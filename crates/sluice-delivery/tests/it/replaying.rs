@@ -59,6 +59,24 @@ async fn a_replay_by_time_begins_with_what_was_published_then() {
 }
 
 #[tokio::test]
+async fn a_replay_never_passes_over_what_is_not_delivered() {
+    let (bench, mut receiver) = (Bench::new(), Receiver::start().await);
+    bench.offer(&Offer::default());
+    bench.subscribe("s", patient(receiver.url("/"), 100_000)).await;
+    receiver.poison("one", Some(500));
+    bench.publish("one").await;
+    bench.publish("two").await;
+    until(async || bench.state("s").retrying.is_some()).await;
+    bench.replay("s", Replay::Since(i64::MAX)).await.unwrap();
+    bench.replay("s", Replay::After(at("t", 2))).await.unwrap();
+    assert_eq!(bench.next_of("s").await, 0);
+    receiver.poison("one", None);
+    while receiver.call().await.text() != "two" {}
+    until(async || bench.next_of("s").await == 2).await;
+    assert_eq!(bench.metrics.delivered.get(), 2);
+}
+
+#[tokio::test]
 async fn positions_that_are_none_of_the_api_are_refused() {
     let (bench, receiver) = (Bench::new(), Receiver::start().await);
     bench.offer(&Offer::default());

@@ -81,11 +81,16 @@ impl Client {
         tokio::time::timeout(PATIENCE, read).await.unwrap()
     }
 
-    /// The document in the next frame.
+    /// The document in the next frame, the first one left out that says where the client begins.
     pub(crate) async fn document(&mut self) -> serde_json::Value {
-        let (first, content) = self.receive().await;
-        assert_eq!(first, TEXT, "{content:?}");
-        serde_json::from_slice(&content).unwrap()
+        loop {
+            let (first, content) = self.receive().await;
+            assert_eq!(first, TEXT, "{content:?}");
+            let document: serde_json::Value = serde_json::from_slice(&content).unwrap();
+            if document.get("begin").is_none() {
+                return document;
+            }
+        }
     }
 
     /// The code and reason with which the connection ends; nothing may follow it.

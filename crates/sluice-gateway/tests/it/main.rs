@@ -6,6 +6,7 @@ mod client;
 mod http_get;
 mod idempotency;
 mod receivers;
+mod spool;
 mod sse;
 mod support;
 mod websocket;

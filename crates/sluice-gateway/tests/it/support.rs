@@ -47,6 +47,10 @@ impl BrokerDriver for Away {
         Capabilities { shared_reading: true, replay: true, groups: false, keys: true, headers: true }
     }
 
+    fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
+        async { away() }.boxed()
+    }
+
     fn publish<'a>(&'a self, _: &'a Topic, _: Message) -> BoxFuture<'a, Result<Receipt, DriverError>> {
         async { away() }.boxed()
     }

@@ -86,7 +86,7 @@ pub(super) struct SummaryEntity {
     farthest_behind: u64,
 }
 
-/// The messages that are on their way to the broker, and those that it refuses.
+/// The messages that are on their way to the broker, and those that are set aside.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Spool")]
@@ -98,7 +98,7 @@ struct SpoolEntity {
     /// When the one that is next was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_waiting_since: Option<Moment>,
-    /// Messages that the broker refuses for good.
+    /// Messages that the broker refuses for good, or that were taken for another one.
     set_aside_messages: u64,
     /// Bytes on the disk that they hold.
     set_aside_bytes: u64,
@@ -111,6 +111,14 @@ struct SpoolEntity {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "RetriedSpool")]
 pub(super) struct RetriedEntity {
+    /// How many messages.
+    pub(super) messages: u64,
+}
+
+/// What was set aside and is gone now.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DiscardedMessages")]
+pub(super) struct DiscardedEntity {
     /// How many messages.
     pub(super) messages: u64,
 }

@@ -10,7 +10,7 @@ use sluice_api::{ApiId, offers};
 
 use super::{
     List,
-    api::{ApiEntity, RetriedEntity},
+    api::{ApiEntity, DiscardedEntity, RetriedEntity},
     stream::{SlowClientEntity, StreamEntity, StreamList},
 };
 use crate::{
@@ -63,4 +63,9 @@ pub(super) async fn slow_clients(State(registry): State<Registry>, Path(id): Pat
 pub(super) async fn retry_spool(State(registry): State<Registry>, Path(id): Path<ApiId>) -> Answered {
     let messages = registry.retry_spool(&id).await?;
     Ok(Json(RetriedEntity { messages }).into_response())
+}
+
+pub(super) async fn discard_set_aside(State(registry): State<Registry>, Path(id): Path<ApiId>) -> Answered {
+    let messages = registry.discard_set_aside(&id).await?;
+    Ok(Json(DiscardedEntity { messages }).into_response())
 }

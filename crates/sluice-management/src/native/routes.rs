@@ -4,7 +4,7 @@ use sluice_api::Offer;
 
 use super::{
     BASE, List,
-    api::{ApiEntity, RetriedEntity},
+    api::{ApiEntity, DiscardedEntity, RetriedEntity},
     apis,
     error::Error,
     stream::{SlowClientEntity, StreamList},
@@ -12,7 +12,7 @@ use super::{
     subscriptions,
 };
 use crate::{
-    contract::{Call, Contract, get, post, schema_of},
+    contract::{Call, Contract, delete, get, post, schema_of},
     page::{Number, Page, PageNumber, PerPage},
     replay,
 };
@@ -65,10 +65,18 @@ fn api_calls() -> Vec<Call> {
         post(
             "apis/{api}/spool/_retry",
             "retrySpool",
-            "Lets the broker have once more what it refused",
+            "Lets the broker of now have what is set aside",
             apis::retry_spool,
         )
         .gives::<RetriedEntity>(200, "They are on their way again.")
+        .refuses(503, "The spool cannot be written to."),
+        delete(
+            "apis/{api}/spool/set-aside",
+            "discardSetAside",
+            "Deletes what is set aside in the spool",
+            apis::discard_set_aside,
+        )
+        .gives::<DiscardedEntity>(200, "They are gone.")
         .refuses(503, "The spool cannot be written to."),
     ]
 }

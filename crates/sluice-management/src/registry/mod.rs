@@ -21,7 +21,7 @@ use std::{
 };
 
 use sluice_api::{ApiId, ApplicationId, EventApi, Problem};
-use sluice_broker::SpoolStatus;
+use sluice_broker::{DriverError, SpoolStatus};
 use sluice_gateway::Gateway;
 use sluice_receiver::Streams;
 use sluice_store::{ApiRecord, ApplicationRecord, Catalogue, Store, Timestamp};
@@ -97,10 +97,19 @@ pub enum Expected {
 }
 
 impl Registry {
-    /// Reads what the store has, deploys what was started and serves its subscriptions. An event API that
-    /// cannot be read, or does not compile any more, is logged and shown, and stops neither the others nor the
-    /// start.
+    /// Reads what the store has, deploys what was started and serves its subscriptions: both steps of a start
+    /// at once.
     pub async fn open(store: Store, gateway: Gateway) -> Result<Self, RegistryError> {
+        let registry = Self::open_apis(store, gateway).await?;
+        registry.open_subscriptions().await?;
+        Ok(registry)
+    }
+
+    /// Reads the event APIs that the store has, and deploys what was started. One that cannot be read, or does
+    /// not compile any more, is logged and shown, and stops neither the others nor the start. Nothing is to be
+    /// changed before [`open_subscriptions`](Self::open_subscriptions) has come to its end too; it is apart, so
+    /// that web clients do not wait for a hundred thousand subscriptions.
+    pub async fn open_apis(store: Store, gateway: Gateway) -> Result<Self, RegistryError> {
         let mut state = State::default();
         for (id, record) in store.apis().await? {
             match record {
@@ -117,21 +126,29 @@ impl Registry {
         for record in store.applications().await? {
             state.applications.insert(record.id.clone(), Arc::new(record));
         }
-        for (id, record) in store.subscriptions().await? {
-            match record {
-                Ok(record) => state.subscriptions.insert(Arc::new(record)),
-                Err(error) => {
-                    tracing::error!(subscription = %id, %error, "A subscription is not served: it can not be read.");
+        let inner = Inner { store, gateway, changing: Mutex::default(), state: RwLock::new(state) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Reads the subscriptions that the store has, and serves those that are to be served.
+    pub async fn open_subscriptions(&self) -> Result<(), RegistryError> {
+        let read = self.inner.store.subscriptions().await?;
+        {
+            let mut state = self.inner.write();
+            for (id, record) in read {
+                match record {
+                    Ok(record) => state.subscriptions.insert(Arc::new(record)),
+                    Err(error) => {
+                        tracing::error!(subscription = %id, %error, "A subscription is not served: it can not be read.");
+                    }
                 }
             }
         }
-        let inner = Inner { store, gateway, changing: Mutex::default(), state: RwLock::new(state) };
         // What a crash left half done: the plan closed, its subscriptions not yet.
-        inner.close_ended_subscriptions(&Among::All).await?;
-        inner.serve_all_subscriptions();
-        let registry = Self { inner: Arc::new(inner) };
-        registry.listen_for_failures();
-        Ok(registry)
+        self.inner.close_ended_subscriptions(&Among::All).await?;
+        self.inner.serve_all_subscriptions();
+        self.listen_for_failures();
+        Ok(())
     }
 
     /// Notes in the background what the gateway says of subscriptions that it cannot serve.
@@ -176,10 +193,13 @@ impl Registry {
     /// Lets the broker of an API have once more what was set aside in its spool; returns how many messages.
     pub async fn retry_spool(&self, id: &ApiId) -> Result<u64, RegistryError> {
         self.get(id)?;
-        match self.inner.gateway.retry_spool(id).await {
-            Some(retried) => Ok(retried.map_err(RegistryError::Spool)?),
-            None => Err(RegistryError::refused("", "spool.none", "The API has no spool, or is not served.")),
-        }
+        spooled(self.inner.gateway.retry_spool(id).await)
+    }
+
+    /// Deletes what is set aside in the spool of an API; returns how many messages that were.
+    pub async fn discard_set_aside(&self, id: &ApiId) -> Result<u64, RegistryError> {
+        self.get(id)?;
+        spooled(self.inner.gateway.discard_set_aside(id).await)
     }
 
     /// What the gateway counts, in the OpenMetrics text format.
@@ -483,6 +503,14 @@ fn restored(record: ApiRecord, gateway: &Gateway) -> ManagedApi {
         tracing::error!(api = %record.id(), problems, "A started event API can not be served any more.");
     }
     ManagedApi { record, origin: Origin::Management, settled: faults.is_empty(), faults }
+}
+
+/// What came of a call on a spool, where there is one.
+fn spooled(messages: Option<Result<u64, DriverError>>) -> Result<u64, RegistryError> {
+    match messages {
+        Some(messages) => messages.map_err(RegistryError::Spool),
+        None => Err(RegistryError::refused("", "spool.none", "The API has no spool, or is not served.")),
+    }
 }
 
 fn refuse_deletion(record: &ApiRecord, close_plans: bool) -> Result<(), RegistryError> {

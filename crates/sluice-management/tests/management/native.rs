@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use serde_json::{Value, json};
 use sluice_api::{ApiId, BrokerConfig, EventApi, PlanId, offers};
-use sluice_broker::{BrokerDriver, DriverError, Log, LogOptions};
+use sluice_broker::{BrokerDriver, DriverError, Log, LogOptions, Spool, SpoolMetrics, Spools};
 use sluice_gateway::{DriverFactory, Gateway, GatewayOptions, ListenOptions, Listeners};
 use sluice_management::{Expected, NewApplication, NewSubscription, Side};
 use sluice_message::Message;
@@ -12,12 +12,23 @@ use sluice_store::{Catalogue, ConsumerConfiguration};
 
 use crate::support::{Answer, BASE, PASSWORD, Server, api, gateway_on, send};
 
-/// The embedded log behind every API.
-struct Logs(Log);
+/// The embedded log behind every API, with a place for spools.
+struct Logs(Log, Spools);
 
 impl DriverFactory for Logs {
     fn open(&self, _: &BrokerConfig) -> Result<Arc<dyn BrokerDriver>, DriverError> {
         Ok(Arc::new(self.0.clone()))
+    }
+
+    fn spool(
+        &self,
+        api: &ApiId,
+        settings: Option<&sluice_api::Spool>,
+        broker: &BrokerConfig,
+        driver: Arc<dyn BrokerDriver>,
+        metrics: SpoolMetrics,
+    ) -> Result<Arc<Spool>, DriverError> {
+        self.1.spool(api, settings, broker, driver, metrics)
     }
 }
 
@@ -30,9 +41,14 @@ struct Stage {
 
 impl Stage {
     async fn set(definition: EventApi) -> Self {
+        Self::set_on(definition, LogOptions::default()).await
+    }
+
+    async fn set_on(definition: EventApi, options: LogOptions) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let log = Log::open(directory.path().join("log"), LogOptions::default()).unwrap();
-        let gateway = gateway_on(GatewayOptions::default(), Box::new(Logs(log.clone())));
+        let log = Log::open(directory.path().join("log"), options).unwrap();
+        let spools = Spools::new(directory.path().join("spool"), LogOptions::default());
+        let gateway = gateway_on(GatewayOptions::default(), Box::new(Logs(log.clone(), spools)));
         let server = Server::over(directory, &gateway).await;
         let id = definition.id.clone();
         server.registry.create(definition, Catalogue::new()).await.unwrap();
@@ -203,10 +219,32 @@ async fn errors_have_a_code_a_message_and_a_path() {
         let answer = stage.get(&format!("apis?{query}")).await;
         assert_eq!(refused(&answer, 400, "document.field")["path"], path);
     }
-    let spool = call(&stage.server, "POST", "apis/orders/spool/_retry", None).await;
-    refused(&spool, 400, "spool.none");
+    for (method, path) in [("POST", "_retry"), ("DELETE", "set-aside")] {
+        let spool = call(&stage.server, method, &format!("apis/orders/spool/{path}"), None).await;
+        refused(&spool, 400, "spool.none");
+    }
     let status = stage.get("apis/orders/subscriptions?status=asleep").await;
     assert_eq!(refused(&status, 400, "subscription.status.invalid")["path"], "status");
+}
+
+#[tokio::test]
+async fn what_is_set_aside_in_a_spool_is_discarded_and_counted() {
+    let mut orders = orders();
+    orders.guarantees.spool = Some(sluice_api::Spool::default());
+    // The spool takes larger messages than the log.
+    let options = LogOptions { max_message_bytes: 1000, ..LogOptions::default() };
+    let stage = Stage::set_on(orders, options).await;
+    let url = format!("http://{}/orders", stage.listen().await);
+    let posted = reqwest::Client::new().post(url).body("x".repeat(2000)).send().await.unwrap();
+    assert_eq!(posted.status(), 202);
+    while stage.get("apis/orders").await.json()["spool"]["setAsideMessages"] != 1 {}
+    let discarded = call(&stage.server, "DELETE", "apis/orders/spool/set-aside", None).await;
+    assert_eq!((discarded.status.as_u16(), discarded.json()), (200, json!({ "messages": 1 })));
+    assert_eq!(stage.get("apis/orders").await.json()["spool"]["setAsideMessages"], 0);
+    let discarded = call(&stage.server, "DELETE", "apis/orders/spool/set-aside", None).await;
+    assert_eq!(discarded.json(), json!({ "messages": 0 }));
+    let none = call(&stage.server, "DELETE", "apis/none/spool/set-aside", None).await;
+    refused(&none, 404, "api.notFound");
 }
 
 #[tokio::test]

@@ -161,6 +161,10 @@ impl BrokerDriver for Nowhere {
         Capabilities { shared_reading: true, replay: true, groups: true, keys: true, headers: true }
     }
 
+    fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
+        Box::pin(async { Self::unreachable() })
+    }
+
     fn publish<'a>(&'a self, _: &'a Topic, _: Message) -> BoxFuture<'a, Result<Receipt, DriverError>> {
         Box::pin(async { Self::unreachable() })
     }

@@ -14,7 +14,7 @@ use futures_util::stream;
 use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use sluice_api::{HttpGetConfig, Qos};
 use sluice_policy::{Caller, Hook};
-use sluice_stream::{Lag, client_reader};
+use sluice_stream::Lag;
 use tokio::time::Instant;
 
 use self::{
@@ -43,10 +43,10 @@ pub async fn serve(
     let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
     let identifier = client::identifier(request, &caller, client.address)?;
     let resumes = qos == Qos::Auto && binding.driver.capabilities().replay;
-    let bookmark = match brought(request, qos)? {
+    let bookmark = match resume::brought(request, qos)? {
         Some(text) => Bookmark::Position(text),
         // Messages that are made for each reader have no place to go on from.
-        None if resumes => Bookmark::Remembered(client_reader(&binding.api.0, &identifier)),
+        None if resumes => Bookmark::Remembered(identifier.clone()),
         None => Bookmark::New,
     };
     let Placed { cursor, has_gap, reader } =
@@ -88,16 +88,6 @@ fn limit(request: &Parts, settings: &HttpGetConfig) -> Result<u32, Refusal> {
     Ok(wanted.min(settings.messages_limit_count))
 }
 
-/// The position that the client brings, as text.
-fn brought(request: &Parts, qos: Qos) -> Result<Option<String>, Refusal> {
-    let text = resume::cursor(request);
-    if text.is_some() && !qos.tells_positions() {
-        let text = format!("This API gives no cursors: its qos is '{}'.", qos.as_str());
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, "position.unknown", text));
-    }
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt;
@@ -124,9 +114,9 @@ mod tests {
     #[test]
     fn a_cursor_is_refused_where_none_are_given() {
         for qos in Qos::ALL {
-            let taken = brought(&asked("cursor=x"), qos);
+            let taken = resume::brought(&asked("cursor=x"), qos);
             assert_eq!(taken.is_ok(), qos.tells_positions(), "{qos:?}");
-            assert_eq!(brought(&asked(""), qos).unwrap(), None);
+            assert_eq!(resume::brought(&asked(""), qos).unwrap(), None);
         }
     }
 

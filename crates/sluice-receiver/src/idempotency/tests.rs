@@ -122,6 +122,49 @@ async fn another_message_with_the_same_key_is_refused() {
     assert_eq!(bench.counted(), [1, 1, 3, 0]);
 }
 
+/// A bench of the same API, that knows what this one knows, with this publish policy.
+fn with_policy(bench: &Bench, policy: &str, configuration: &serde_json::Value) -> Bench {
+    let step = json!({ "policy": policy, "configuration": configuration });
+    let changed = testing::binding_of(&json!({ "flows": [{ "publish": [step] }] }));
+    let notes = Arc::clone(&bench.binding.notes);
+    Bench::with(|binding| (binding.chains, binding.notes) = (changed.chains, notes))
+}
+
+#[tokio::test]
+async fn the_same_message_for_another_topic_or_with_another_record_key_is_refused() {
+    let bench = Bench::new();
+    bench.answer(Ok(()));
+    bench.post("k", "x").await.unwrap();
+    let choosing = |setting: &str, value: &str| {
+        let name = format!("gravitee.attribute.log.{setting}");
+        let chosen = json!({ "attributes": [{ "name": name, "value": value }] });
+        with_policy(&bench, "assign-attributes", &chosen)
+    };
+    for (setting, value) in [("topics", "u"), ("topics", "t,u"), ("recordKey", "a"), ("recordKey", "")] {
+        let choosing = choosing(setting, value);
+        let refusal = choosing.post("k", "x").await.unwrap_err();
+        assert_eq!((refusal.status.as_u16(), refusal.code), (422, "idempotency.reused"), "{setting} {value}");
+        assert_eq!(choosing.broker.taken().len(), 0);
+    }
+    let (topic, key) = (choosing("topics", "t"), choosing("recordKey", "a"));
+    assert!(is_replayed(&topic.post("k", "x").await.unwrap()), "the topic that it went to");
+    key.answer(Ok(()));
+    for expected in [false, true] {
+        assert_eq!(is_replayed(&key.post("other", "x").await.unwrap()), expected);
+    }
+}
+
+#[tokio::test]
+async fn what_policies_change_differently_each_time_makes_no_other_message() {
+    let stamp = json!({ "addHeaders": [{ "name": "x-id", "value": "{(T(java.util.UUID).randomUUID())}" }] });
+    let bench = with_policy(&Bench::new(), "transform-headers", &stamp);
+    bench.answer(Ok(()));
+    for expected in [false, true, true] {
+        assert_eq!(is_replayed(&bench.post("k", "x").await.unwrap()), expected);
+    }
+    assert_eq!(bench.broker.taken().len(), 1);
+}
+
 #[tokio::test]
 async fn a_publish_that_fails_leaves_nothing_behind() {
     let bench = Bench::new();

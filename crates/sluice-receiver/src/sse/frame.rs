@@ -15,9 +15,12 @@ use sluice_message::{FrameKind, Message};
 /// A comment, sent when nothing else was for a while.
 pub(super) const HEARTBEAT: &[u8] = b":\n\n";
 
-/// How many milliseconds the client waits before it reconnects.
-pub(super) fn retry(milliseconds: u64) -> Bytes {
-    format!("retry: {milliseconds}\n\n").into()
+/// The first block of a stream: how many milliseconds the client waits before it reconnects and, where positions are
+/// told, where it begins. So it can come back behind it before it was sent any message: an id counts without
+/// an event, too (WHATWG HTML, "dispatch the event", step 1).
+pub(super) fn begin(milliseconds: u64, position: Option<&str>) -> Bytes {
+    let id = position.map(|position| format!("id: {position}\n")).unwrap_or_default();
+    format!("retry: {milliseconds}\n{id}\n").into()
 }
 
 /// The goodbye of a stream that has to be opened anew, after so many milliseconds.

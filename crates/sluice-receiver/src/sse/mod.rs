@@ -8,10 +8,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use futures_util::stream;
 use http::{HeaderValue, Response, header, request::Parts};
@@ -34,7 +31,9 @@ pub async fn serve(
     let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
     let named = client::names_itself(request).then(|| client::identifier(request, &caller, client.address));
     let identifier = named.transpose()?;
-    let brought = resume::last_event_id(&request.headers);
+    // An EventSource cannot set the header itself, and keeps its address when it comes back with a newer one.
+    let cursor = resume::brought(request, qos)?;
+    let brought = resume::last_event_id(&request.headers).or(cursor);
     let bookmark = resume::bookmark(binding, qos, brought, request, &caller, client.address)?;
     let (lag, tells_positions) = (resume::lag(binding, qos), qos.tells_positions());
     let placed = resume::place(binding, &topics, bookmark, lag, tells_positions).await?;
@@ -50,10 +49,4 @@ pub async fn serve(
     headers.insert(header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     headers.extend(identifier.and_then(|identifier| client::header(&identifier)));
     Ok(response)
-}
-
-/// From 1 to 30 seconds, different for each client, so that a restart is not followed by all clients at
-/// the same moment.
-fn reconnect_delay_ms() -> u64 {
-    1000 + RandomState::new().hash_one(()) % 29_000
 }

@@ -14,11 +14,11 @@ use sluice_stream::{Cursor, Step};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
-use super::{frame, reconnect_delay_ms};
+use super::frame;
 use crate::{
     Refusal,
     open_stream::OpenStream,
-    resume::{Placed, Progress},
+    resume::{Placed, Progress, reconnect_delay_ms},
 };
 
 /// One client's stream.
@@ -61,9 +61,10 @@ impl Session {
             ended: false,
             open,
         };
-        let retry = frame::retry(reconnect_delay_ms());
-        let gap = has_gap.then(|| frame::gap(None, session.position().as_deref()));
-        session.ready = Some(gap.map_or_else(|| retry.clone(), |gap| [&*retry, &*gap].concat().into()));
+        let position = session.position();
+        let begin = frame::begin(reconnect_delay_ms(), position.as_deref());
+        let gap = has_gap.then(|| frame::gap(None, position.as_deref()));
+        session.ready = Some(gap.map_or_else(|| begin.clone(), |gap| [&*begin, &*gap].concat().into()));
         session
     }
 

@@ -5,6 +5,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sluice_websocket::{Kind, encode};
 
+/// Where a client begins that is told positions, so that it can resume before it was sent any message.
+pub(super) fn begin(position: &str) -> Bytes {
+    frame(&json!({ "begin": { "position": position } }))
+}
+
 /// Messages are missing that the broker no longer has; `None` where nobody knows how many. A client that is told
 /// positions and comes back by this one does not hear of the gap again.
 pub(super) fn gap(messages: Option<u64>, position: Option<String>) -> Bytes {
@@ -24,6 +29,11 @@ pub(super) fn disconnected(messages: u64, position: Option<String>) -> Bytes {
     let mut end = json!({ "reason": "slow", "messages": messages });
     put_position(&mut end, position);
     frame(&json!({ "disconnected": end }))
+}
+
+/// The connection is about to be closed, and the client should come again after so many milliseconds.
+pub(super) fn goaway(reconnect_after_ms: u64) -> Bytes {
+    frame(&json!({ "goaway": { "reconnectAfterMs": reconnect_after_ms } }))
 }
 
 fn put_position(told: &mut Value, position: Option<String>) {
@@ -48,6 +58,8 @@ mod tests {
     fn what_is_told_has_one_member_that_no_message_has() {
         assert_eq!(text(&gap(Some(3), None)), r#"{"gap":{"messages":3}}"#);
         assert_eq!(text(&gap(None, None)), r#"{"gap":{"messages":null}}"#);
+        assert_eq!(text(&goaway(7)), r#"{"goaway":{"reconnectAfterMs":7}}"#);
+        assert_eq!(text(&begin("cA==")), r#"{"begin":{"position":"cA=="}}"#);
         assert_eq!(text(&skipped(3)), r#"{"skipped":{"messages":3}}"#);
         let at = || Some("cA==".to_owned());
         assert_eq!(text(&gap(Some(3), at())), r#"{"gap":{"messages":3,"position":"cA=="}}"#);

@@ -52,6 +52,8 @@ impl Deliverer {
         if has_gap {
             info!(api = %open.binding.api, client = %open.client, "A client may have missed messages before its place.");
             deliverer.tell(wire, || control::gap(None, deliverer.position()));
+        } else if let Some(position) = deliverer.position() {
+            deliverer.tell(wire, || control::begin(&position));
         }
         deliverer
     }

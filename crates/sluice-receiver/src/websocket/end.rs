@@ -37,6 +37,11 @@ impl End {
         }
     }
 
+    /// Whether the client is to connect again after a while.
+    pub(super) const fn is_to_come_again(&self) -> bool {
+        matches!(self, Self::Closed(CloseCode::RESTART | CloseCode::TRY_LATER, _))
+    }
+
     /// The end for a message that is not with the broker; `None` for one that a policy kept back, which is
     /// no fault.
     pub(super) fn of_publish(failure: &Failure) -> Option<Self> {

@@ -32,7 +32,10 @@ impl Publisher {
     /// Resolves once the broker has the message.
     pub(super) async fn publish(self: Arc<Self>, message: Message) -> Result<(), Failure> {
         let attempt = Attempt::new(&self.binding);
-        let result = publishing::publish(&self.binding, &self.chain, &self.caller, message).await;
+        let result = match publishing::admit(&self.binding, &self.chain, &self.caller, message) {
+            Ok(admitted) => admitted.publish().await,
+            Err(failure) => Err(failure),
+        };
         if matches!(result, Ok(()) | Err(Failure::Dropped { .. })) {
             attempt.succeeded();
         }

@@ -23,8 +23,9 @@ use crate::{
     Refusal,
     open_stream::OpenStream,
     publishing::Failure,
-    resume,
+    resume::{self, reconnect_delay_ms},
     websocket::{
+        control,
         deliverer::{Deliverer, Frames},
         end::End,
         first_frame::{self, FirstFrame},
@@ -280,6 +281,9 @@ impl Session {
     /// Writes what is on its way and the last frame. Where this side closes, waits for the client's answer.
     async fn close<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<'_, S>, end: &End) {
         let Some(last) = end.frame() else { return };
+        if self.frames.format == FrameFormat::Json && end.is_to_come_again() {
+            wire.send(control::goaway(reconnect_delay_ms()));
+        }
         wire.send(last);
         while wire.queued() > 0 {
             if wire.turn(false).await.is_err() {

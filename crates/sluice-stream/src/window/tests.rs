@@ -34,7 +34,7 @@ fn place((partition, offset): Name) -> Place {
 }
 
 /// A reader with a window, and beside it what is true, kept in sets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Reader<'b> {
     broker: &'b Broker,
     window: AckWindow,
@@ -195,7 +195,8 @@ impl<'b> Reader<'b> {
     }
 
     fn check(&self) {
-        let covers = |name: Name| self.position().covers(&place(name));
+        let position = self.position();
+        let covers = |name: Name| position.covers(&place(name));
         for (partition, offsets) in self.broker.iter().enumerate() {
             let names = || offsets.iter().map(|offset| (u32::try_from(partition).unwrap(), *offset));
             for name in names().filter(|name| covers(*name)) {
@@ -222,13 +223,13 @@ fn explore(broker: &Broker, in_order_only: bool, changes: usize) -> usize {
     let mut seen = HashSet::new();
     let mut waiting = vec![Reader::new(broker, in_order_only, changes)];
     while let Some(reader) = waiting.pop() {
-        if !seen.insert(format!("{reader:?}")) {
-            continue;
-        }
         for event in reader.events() {
             let mut next = reader.clone();
             next.happen(event);
-            waiting.push(next);
+            if !seen.contains(&next) {
+                seen.insert(next.clone());
+                waiting.push(next);
+            }
         }
     }
     seen.len()

@@ -112,6 +112,10 @@ impl BrokerDriver for Flaky {
         self.log.capabilities()
     }
 
+    fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
+        self.log.identity()
+    }
+
     fn publish<'a>(
         &'a self,
         topic: &'a Topic,

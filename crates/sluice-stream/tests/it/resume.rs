@@ -5,13 +5,13 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::{FutureExt, future::join_all};
 use proptest::prelude::*;
 use sluice_broker::{BrokerDriver, ErrorKind, Mock};
 use sluice_message::{Message, Offset, Partition, Topic};
 use sluice_stream::{Begin, Cursor, HubOptions, Joining, Lag, Step};
 
-use crate::{Bench, flaky::Fault, number, position, read, within};
+use crate::{Bench, batch, flaky::Fault, number, position, read, within};
 
 pub(crate) fn small_ring() -> HubOptions {
     HubOptions { ring_messages: 8, ..HubOptions::default() }
@@ -139,6 +139,21 @@ async fn readers_that_stall_in_their_turn_do_not_keep_others_from_theirs() {
         assert_eq!(read(cursor, 300 - given).await, ((given as u32..300).collect(), 0));
     }
     assert_eq!(bench.flaky.readers().most.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_turn_that_falls_to_a_client_that_does_not_look_comes_to_the_next() {
+    let bench = Bench::new(HubOptions { catch_up_readers: 1, ..small_ring() });
+    bench.publish(0..300).await;
+    let join = || bench.join_with(Begin::Earliest, Lag::CatchUp);
+    let mut stalled = join().await;
+    assert!(!batch(&mut stalled).await.is_empty());
+    let mut queued = join().await;
+    assert!(queued.next(&mut Vec::new()).now_or_never().is_none());
+    let mut third = join().await;
+    assert_eq!(read(&mut third, 300).await, ((0..300).collect(), 0));
+    assert_eq!(read(&mut queued, 300).await, ((0..300).collect(), 0));
+    assert_eq!(bench.flaky.readers().most.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

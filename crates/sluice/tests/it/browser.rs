@@ -80,3 +80,33 @@ async fn pages_of_other_origins_hear_only_what_the_api_allows_them() {
     assert_eq!(socket, json!({ "socket": "s", "close": 1006 }));
     assert_eq!(refused.json(), json!({ "stream": stream, "error": 2 }), "closed for good");
 }
+
+#[tokio::test]
+async fn an_event_source_that_lives_through_a_restart_of_the_gateway_misses_nothing() {
+    let mut api = native_api("Open", "/open", &log_broker("t"));
+    api["receivers"][1]["qos"] = json!("at-least-once");
+    let gateway = Starting::run().api(&api).start().await;
+    let address = gateway.gateway_addresses()[0].strip_prefix("http://").unwrap().to_owned();
+    let mut page = page(&gateway.url(""));
+    // Each is told another time to come again, up to half a minute; the first one will do.
+    for number in 0..5 {
+        act(&mut page, &json!({ "stream": format!("/open?{number}") }));
+        assert_eq!(page.json()["open"], true);
+    }
+    gateway.publish("/open", "before").await;
+    for _ in 0..5 {
+        assert_eq!(page.json()["message"], "before");
+    }
+
+    let next = gateway.kill().argument("--gateway-listen").argument(&address);
+    for _ in 0..5 {
+        assert_eq!(page.json()["error"], 0, "it will come again by itself");
+    }
+    let gateway = next.start().await;
+    gateway.publish("/open", "while it was away").await;
+    let mut seen: Option<Value> = None;
+    while seen.is_none() {
+        seen = Some(page.json()).filter(|event| !event["message"].is_null());
+    }
+    assert_eq!(seen.unwrap()["message"], "while it was away");
+}

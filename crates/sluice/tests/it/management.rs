@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Gateway, Sse, Starting, gravitee_api, kafka, kafka_topic, plan, until};
 
 /// Creates, opens and starts an API; gives its id and its plan's.
-async fn create_and_start(gateway: &Gateway, api: &Value) -> (String, String) {
+pub(crate) async fn create_and_start(gateway: &Gateway, api: &Value) -> (String, String) {
     let created = gateway.manage(Method::POST, "/v4/apis").json(api).send().await.unwrap();
     assert_eq!(created.status(), 201, "{:?}", created.text().await);
     let location = created.headers()["location"].to_str().unwrap().to_owned();

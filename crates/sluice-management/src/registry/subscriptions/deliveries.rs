@@ -18,8 +18,6 @@ impl Registry {
             let message = "The subscription is closed.";
             return Err(RegistryError::refused("", "subscription.closed", message));
         }
-        self.inner.gateway.replay(id, replay.clone()).await?;
-        tracing::info!(subscription = %id, ?replay, "Messages of a subscription are delivered once more.");
-        Ok(())
+        Ok(self.inner.gateway.replay(id, replay).await?)
     }
 }

@@ -196,6 +196,14 @@ impl Gateway {
         self.client.request(method, url).basic_auth("admin", Some("admin"))
     }
 
+    /// What our own management contract shows, path below its base.
+    pub(crate) async fn shown(&self, path: &str) -> Value {
+        let url = self.management_url(&format!("/api/v1{path}"));
+        let answer = self.client.get(url).basic_auth("admin", Some("admin")).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{:?}", answer.text().await);
+        answer.json().await.unwrap()
+    }
+
     /// One counter of `/metrics`, summed over its labels; 0 when it is not there.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let url = self.management_url("/metrics");

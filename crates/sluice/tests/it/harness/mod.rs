@@ -1,10 +1,11 @@
-//! What the tests share: a gateway process, an SSE client, a webhook listener, definitions, Kafka, tools.
+//! What the tests share: a gateway process, clients of SSE and WebSocket, a webhook listener, definitions, Kafka, tools.
 
 mod definitions;
 mod gateway;
 mod kafka;
 mod leash;
 mod listener;
+mod socket;
 mod sse;
 mod tools;
 
@@ -13,6 +14,7 @@ pub(crate) use gateway::{Gateway, Starting};
 pub(crate) use kafka::{kafka, kafka_topic};
 pub(crate) use leash::Leash;
 pub(crate) use listener::Listener;
+pub(crate) use socket::Socket;
 pub(crate) use sse::{Event, Sse};
 pub(crate) use tools::{node, output, tool};
 

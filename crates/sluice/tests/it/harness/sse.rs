@@ -29,8 +29,12 @@ impl Sse {
 
     /// The same, behind the event with this id.
     pub(crate) async fn resume(gateway: &Gateway, path: &str, last_event_id: &str) -> Self {
-        let request = Self::get(gateway, path).header("Last-Event-ID", last_event_id);
-        Self::agreed(within("the answer to a stream request", request.send()).await.unwrap()).await
+        Self::agreed(Self::asked(gateway, path, ("Last-Event-ID", last_event_id)).await).await
+    }
+
+    /// The same for a client that gives itself a name.
+    pub(crate) async fn named(gateway: &Gateway, path: &str, name: &str) -> Self {
+        Self::agreed(Self::asked(gateway, path, ("X-Gravitee-Client-Identifier", name)).await).await
     }
 
     async fn agreed(response: Response) -> Self {
@@ -41,6 +45,12 @@ impl Sse {
 
     pub(crate) async fn request(gateway: &Gateway, path: &str) -> Response {
         within("the answer to a stream request", Self::get(gateway, path).send()).await.unwrap()
+    }
+
+    /// The answer to a stream request with this header.
+    pub(crate) async fn asked(gateway: &Gateway, path: &str, (name, value): (&str, &str)) -> Response {
+        let request = Self::get(gateway, path).header(name, value);
+        within("the answer to a stream request", request.send()).await.unwrap()
     }
 
     fn get(gateway: &Gateway, path: &str) -> RequestBuilder {
@@ -66,6 +76,17 @@ impl Sse {
             let block = self.block().await?;
             if block.event.is_some() {
                 return Some(block);
+            }
+        }
+    }
+
+    /// The next milliseconds after which to come again.
+    pub(crate) async fn retry(&mut self) -> u64 {
+        loop {
+            let block = self.block().await.expect("the stream has ended");
+            assert_eq!(block.event, None, "{block:?}");
+            if let Some(retry) = block.retry {
+                return retry.parse().unwrap();
             }
         }
     }
