@@ -17,7 +17,7 @@ const TIME: Duration = Duration::from_secs(600);
 /// Between two looks at memory.
 const STEP: Duration = Duration::from_secs(30);
 const PAYLOAD: usize = 1024;
-const RATE: u32 = 50;
+const RATE: u32 = 10;
 
 /// The ring's bound is a megabyte, so that what is more than that shows.
 const CONFIG: &str = "limits: { ringBytes: 1048576, writeTimeoutMs: 3600000 }\n";
