@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use sluice_api::{Qos, Subscription};
+use sluice_broker::BrokerDriver;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -59,7 +60,10 @@ async fn a_closed_subscription_is_forgotten_and_may_begin_anew() {
 #[tokio::test]
 async fn a_redeployment_in_the_middle_of_a_call_repeats_and_loses_nothing() {
     let (bench, mut receiver) = (Bench::new(), Receiver::start().await);
-    bench.offer(&Offer::default());
+    // Deployments of a gateway have the connection in common.
+    let driver: Arc<dyn BrokerDriver> = Arc::new(bench.log.clone());
+    let connection = || Arc::clone(&driver);
+    bench.offer_by(connection, &Offer::default());
     bench.subscribe("s", patient(receiver.url("/"), 3)).await;
     let gate = Arc::new(Semaphore::new(0));
     receiver.answers([Reply::Held(Arc::clone(&gate), 200)]);
@@ -69,7 +73,7 @@ async fn a_redeployment_in_the_middle_of_a_call_repeats_and_loses_nothing() {
         "policy": "transform-headers",
         "configuration": { "addHeaders": [{ "name": "X-New", "value": "yes" }] },
     }] }]);
-    bench.offer(&Offer { flows, ..Offer::default() });
+    bench.offer_by(connection, &Offer { flows, ..Offer::default() });
     bench.publish("two").await;
     gate.add_permits(1);
     let call = receiver.call().await;
