@@ -54,12 +54,13 @@ The build tool of Sluice.
   cargo xtask check
       Formatting and lints: `cargo fmt --check` and `cargo clippy` with warnings as errors.
 
-  cargo xtask bench quick|recovery|catch-up|slow
+  cargo xtask bench quick|recovery|catch-up|slow|hub
       Builds the gateway as it is shipped and prints figures; wants a machine that does nothing else.
       quick: start-up time, idle memory, what POST does on the embedded log and on Kafka (three minutes).
       recovery: from SIGKILL to serving with 100,000 subscriptions on the disk (ten minutes).
       catch-up: latency of live clients while one reads a million older messages (three minutes).
       slow: memory while one of 1,000 clients reads nothing (ten minutes).
+      hub: 10,000 WebSub subscribers of one channel, verified and called (a minute).
 
   cargo xtask help
       This text.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Broker, Cors, Flow, Guarantees, Plan, Receiver, ResponseTemplate, Secret, flow};
+use crate::{ApiChannel, Broker, Cors, Flow, Guarantees, Plan, Receiver, ResponseTemplate, Secret, flow};
 
 /// The id of an event API: letters, digits, `-`, `_` and `.`, at most 64.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +44,9 @@ pub struct EventApi {
     pub receivers: Vec<Receiver>,
     /// The broker behind the receivers, then those that only take dead letters.
     pub brokers: Vec<Broker>,
+    /// Its named parts, each with topics of its own; the topics are then not set at the broker. One whole when empty.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub channels: BTreeMap<String, ApiChannel>,
     /// Policies on the messages' way.
     #[serde(default)]
     pub flows: Vec<Flow>,

@@ -30,6 +30,12 @@ pub struct Flow {
     /// Policies on the answer to that request, once, before its first byte is sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub respond: Vec<Step>,
+    /// Policies on a request to subscribe at the hub, once, before the subscriber is asked whether it is meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscribe: Vec<Step>,
+    /// Policies on a request to unsubscribe there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsubscribe: Vec<Step>,
     /// Policies on the way from the client to the broker.
     #[serde(default)]
     pub publish: Vec<Step>,
@@ -124,6 +130,9 @@ pub struct Step {
     /// An expression; messages for which it is not true pass by this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_condition: Option<String>,
+    /// A CEL expression, evaluated each time that the step is reached; where it is not true, the step is passed by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_condition: Option<String>,
 }
 
 /// Every secret in the policies of flows, with its field path; `path` is where the flows stand.
@@ -133,6 +142,8 @@ pub(crate) fn secrets_mut<'f>(path: &str, flows: &'f mut [Flow]) -> Vec<(String,
         let hooks = [
             ("connect", &mut flow.connect),
             ("respond", &mut flow.respond),
+            ("subscribe", &mut flow.subscribe),
+            ("unsubscribe", &mut flow.unsubscribe),
             ("publish", &mut flow.publish),
             ("deliver", &mut flow.deliver),
         ];

@@ -196,6 +196,9 @@ pub struct KeyStore {
     /// A PKCS#12 file, or a PEM file that holds both chain and key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<String>,
+    /// The PEM file of the private key, where `location` holds the chain alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_location: Option<String>,
     /// The password of a PKCS#12 file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,

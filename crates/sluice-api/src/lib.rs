@@ -7,20 +7,26 @@
 mod answer;
 mod broker;
 mod callback;
+mod channel;
 mod event_api;
 mod flow;
 mod guarantees;
+mod hub;
+mod json_path;
 mod kafka;
 mod plan;
 mod problem;
 mod qos;
 mod read;
 mod receiver;
+mod request_headers;
 mod secret;
 mod settings;
 mod subscription;
 mod validate;
 mod webhook;
+mod webhook_receiver;
+mod websub;
 
 pub use answer::{Cors, ResponseTemplate};
 pub use broker::{
@@ -31,9 +37,12 @@ pub use callback::{
     CallbackHeader, CallbackKeyStore, CallbackOrder, CallbackRetry, CallbackSignature, CallbackTls,
     CallbackTrustStore, Credentials, FixedToken, RetryOption, RetryStrategy, SecretPlace, TimeUnit,
 };
+pub use channel::ApiChannel;
 pub use event_api::{ApiId, EventApi, HttpPath, Limits, Property};
 pub use flow::{Channel, ChannelOperator, Flow, HttpSelector, Operation, Step};
 pub use guarantees::{Guarantees, SlowClients, Spool, UnknownPosition};
+pub use hub::{HubSignature, HubTerms};
+pub use json_path::JsonPath;
 pub use kafka::{
     Compression, KafkaConfig, KafkaProducer, KafkaSecurity, KeyStore, Sasl, SaslMechanism, SecurityProtocol,
     StoreType, Tls, TrustStore,
@@ -44,10 +53,16 @@ pub use qos::{Offer, Qos, offered, offers};
 pub use read::{Format, from_value, parse_document};
 pub use receiver::{
     DeadLetter, Direction, FrameFormat, HttpGetConfig, HttpPostConfig, Receiver, ReceiverConfig, SseConfig,
-    WebsocketConfig,
+    WebsocketConfig, WebsocketPublisher,
 };
+pub use request_headers::{is_credential, is_signature, is_withheld};
 pub use secret::{MASK, Secret};
 pub use settings::{SECRET_NAMES, Settings};
 pub use subscription::{ApplicationId, Subscription, SubscriptionId};
 pub use validate::is_topic_name;
 pub use webhook::{CallbackBreaker, CallbackHttp, CallbackProxy, ProxyType, WebhookConfig};
+pub use webhook_receiver::{
+    CloudEvents, HmacAlgorithm, RequestField, SignatureEncoding, WebhookHandshake, WebhookProvider,
+    WebhookReceiverConfig, WebhookSender,
+};
+pub use websub::WebsubConfig;

@@ -59,12 +59,14 @@ const BROKERS: [Keeps; 3] = [
 ];
 
 /// The receivers, by how they keep a promise.
-const RECEIVERS: [(&str, Needs); 5] = [
+const RECEIVERS: [(&str, Needs); 7] = [
     ("http-post", Needs::Storing),
     ("http-get", Needs::Replaying),
     ("sse", Needs::Replaying),
     ("websocket", Needs::Replaying),
     ("webhook", Needs::Replaying),
+    ("websub", Needs::Replaying),
+    ("webhook-receiver", Needs::Storing),
 ];
 
 /// What a receiver needs of a broker to promise more than `auto`.

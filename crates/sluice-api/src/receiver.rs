@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{BrokerConfig, Problem, Qos, Secret, WebhookConfig, broker::yes, from_value, problem::Carried};
+use crate::{
+    BrokerConfig, Problem, Qos, Secret, WebhookConfig, WebhookReceiverConfig, WebsubConfig, broker::yes,
+    from_value, problem::Carried,
+};
 
 /// One way in or out for web clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,10 @@ pub enum ReceiverConfig {
     Websocket(WebsocketConfig),
     /// Calls each subscriber with each message.
     Webhook(WebhookConfig),
+    /// A hub, at which subscribers ask to be called with each message.
+    Websub(Box<WebsubConfig>),
+    /// Takes what webhook senders push.
+    WebhookReceiver(Box<WebhookReceiverConfig>),
 }
 
 /// Settings of `http-post`.
@@ -99,13 +106,16 @@ impl Default for HttpGetConfig {
     }
 }
 
+/// The largest `maxConnections` that can be set.
+pub(crate) const MAX_CONNECTIONS: u32 = 1_000_000;
+
 /// Settings of `websocket`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WebsocketConfig {
-    /// Whether a client's messages are published. Default true.
+    /// Whether and how a client's messages are published.
     #[serde(default)]
-    pub publisher: Direction,
+    pub publisher: WebsocketPublisher,
     /// Whether a client is sent the topic's messages. Default true.
     #[serde(default)]
     pub subscriber: Direction,
@@ -136,6 +146,11 @@ pub struct WebsocketConfig {
     /// The largest frame taken, in bytes; as large as a message may be when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_frame_bytes: Option<usize>,
+    /// The most clients at once, of all channels together; one more is refused before it is a WebSocket. From 1 to
+    /// 1,000,000; as many as the gateway takes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_CONNECTIONS))]
+    pub max_connections: Option<u32>,
 }
 
 impl WebsocketConfig {
@@ -151,7 +166,7 @@ impl WebsocketConfig {
 impl Default for WebsocketConfig {
     fn default() -> Self {
         Self {
-            publisher: Direction::default(),
+            publisher: WebsocketPublisher::default(),
             subscriber: Direction::default(),
             frames: FrameFormat::default(),
             subprotocols: Vec::new(),
@@ -160,7 +175,32 @@ impl Default for WebsocketConfig {
             ping_interval_ms: Self::default_ping(),
             idle_timeout_ms: Self::default_idle(),
             max_frame_bytes: None,
+            max_connections: None,
         }
+    }
+}
+
+/// The way in of a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebsocketPublisher {
+    /// Whether a client's messages are published. Default true.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Whether each frame of a client is a JSON document with the message, its key and its headers, as those that
+    /// are sent with `frames: json`. Otherwise it is the message itself. Default false.
+    #[serde(default)]
+    pub envelope: bool,
+    /// Whether a client is told in a text frame of each message that the broker has it, or why it does not. Otherwise
+    /// it hears nothing of the first and is disconnected after the second. Where it is sent messages, too, their
+    /// `frames` must be `json` or `binary`. Default false.
+    #[serde(default)]
+    pub acknowledge: bool,
+}
+
+impl Default for WebsocketPublisher {
+    fn default() -> Self {
+        Self { enabled: true, envelope: false, acknowledge: false }
     }
 }
 
@@ -211,6 +251,11 @@ pub struct SseConfig {
     /// Whether each message is followed by its headers as comments. Default false.
     #[serde(default)]
     pub headers_as_comment: bool,
+    /// The most clients at once, of all channels together; one more is refused. From 1 to 1,000,000; as many as the
+    /// gateway takes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = MAX_CONNECTIONS))]
+    pub max_connections: Option<u32>,
 }
 
 impl SseConfig {
@@ -225,6 +270,7 @@ impl Default for SseConfig {
             heartbeat_interval_in_ms: Self::default_heartbeat(),
             metadata_as_comment: false,
             headers_as_comment: false,
+            max_connections: None,
         }
     }
 }
@@ -239,13 +285,18 @@ impl Receiver {
             "http-get" => from_value(settings).map(ReceiverConfig::HttpGet),
             "websocket" => from_value(settings).map(ReceiverConfig::Websocket),
             "webhook" | "webhook-advanced" => from_value(settings).map(ReceiverConfig::Webhook),
+            "websub" => from_value(settings).map(|settings| ReceiverConfig::Websub(Box::new(settings))),
+            "webhook-receiver" => {
+                from_value(settings).map(|settings| ReceiverConfig::WebhookReceiver(Box::new(settings)))
+            }
             "sse" | "sse-advanced" => from_value(settings).map(ReceiverConfig::Sse),
             unknown => {
                 return Err(Problem::new(
                     "type",
                     "connector.unknown",
                     format!(
-                        "There is no receiver '{unknown}'. Known are: http-get, http-post, sse, webhook, websocket."
+                        "There is no receiver '{unknown}'. Known are: http-get, http-post, sse, webhook, \
+                         webhook-receiver, websocket, websub."
                     ),
                 ));
             }
@@ -264,13 +315,16 @@ impl ReceiverConfig {
             Self::Sse(_) => "sse",
             Self::Websocket(_) => "websocket",
             Self::Webhook(_) => "webhook",
+            Self::Websub(_) => "websub",
+            Self::WebhookReceiver(_) => "webhook-receiver",
         }
     }
 
     /// Whether it hands messages to the broker.
     pub const fn publishes(&self) -> bool {
         match self {
-            Self::HttpPost(_) => true,
+            // A hub is told of new content by its publishers.
+            Self::HttpPost(_) | Self::WebhookReceiver(_) | Self::Websub(_) => true,
             Self::Websocket(settings) => settings.publisher.enabled,
             Self::HttpGet(_) | Self::Sse(_) | Self::Webhook(_) => false,
         }
@@ -279,15 +333,29 @@ impl ReceiverConfig {
     /// Whether it takes messages from the broker.
     pub const fn delivers(&self) -> bool {
         match self {
-            Self::HttpPost(_) => false,
+            Self::HttpPost(_) | Self::WebhookReceiver(_) => false,
             Self::Websocket(settings) => settings.subscriber.enabled,
-            Self::HttpGet(_) | Self::Sse(_) | Self::Webhook(_) => true,
+            Self::HttpGet(_) | Self::Sse(_) | Self::Webhook(_) | Self::Websub(_) => true,
         }
     }
 
-    /// Whether its clients are called by the gateway, by subscription, instead of coming to a path.
+    /// Whether its clients are called by the gateway, by subscription.
     pub const fn calls_clients(&self) -> bool {
-        matches!(self, Self::Webhook(_))
+        matches!(self, Self::Webhook(_) | Self::Websub(_))
+    }
+
+    /// Whether clients come to a path of the API: those of a hub do, to subscribe.
+    pub const fn has_path(&self) -> bool {
+        !matches!(self, Self::Webhook(_))
+    }
+
+    /// How its clients are called, where they are.
+    pub fn calls(&self) -> Option<&WebhookConfig> {
+        match self {
+            Self::Webhook(settings) => Some(settings),
+            Self::Websub(settings) => Some(&settings.delivery),
+            _ => None,
+        }
     }
 
     /// The promises that it can keep with a broker.
@@ -303,6 +371,8 @@ impl ReceiverConfig {
             Self::Sse(settings) => serde_json::to_value(settings),
             Self::Websocket(settings) => serde_json::to_value(settings),
             Self::Webhook(settings) => serde_json::to_value(settings),
+            Self::Websub(settings) => serde_json::to_value(settings),
+            Self::WebhookReceiver(settings) => serde_json::to_value(settings),
         };
         value.unwrap_or_default()
     }
@@ -310,6 +380,8 @@ impl ReceiverConfig {
     pub(crate) fn secrets_mut(&mut self) -> Vec<(String, &mut Secret)> {
         match self {
             Self::Webhook(settings) => settings.secrets_mut(),
+            Self::Websub(settings) => settings.secrets_mut(),
+            Self::WebhookReceiver(settings) => settings.secrets_mut(),
             Self::HttpPost(_) | Self::HttpGet(_) | Self::Sse(_) | Self::Websocket(_) => Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiId, Callback, PlanId};
+use crate::{ApiId, Callback, HubTerms, PlanId};
 
 /// The id of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -47,10 +47,12 @@ pub struct Subscription {
     pub client_id: Option<String>,
     /// What the subscriber said about itself, for filters.
     pub metadata: BTreeMap<String, String>,
-    /// The part of the API that it asked for: compared with the channels of flows.
+    /// The part of the API that it asked for: its channel, where it has some; compared with the channels of flows.
     pub channel: Option<String>,
     /// How it is called.
     pub callback: Callback,
+    /// What was agreed on at the hub; `None` for one that was made in another way.
+    pub hub: Option<HubTerms>,
     /// When it begins: milliseconds since 1970-01-01 UTC; at once when absent.
     pub starting_at: Option<i64>,
     /// When it ends: milliseconds since 1970-01-01 UTC; never when absent.

@@ -131,8 +131,10 @@ fn identify(client: &mut ClientConfig, store: &KeyStore) -> Result<(), DriverErr
             client.set("ssl.key.pem", key.expose()).set("ssl.certificate.pem", chain);
         }
         KeyStore { kind: StoreType::Pem, location: Some(file), .. } => {
+            let key = store.key_location.as_ref().unwrap_or(file);
             check_readable("keyStore", file)?;
-            client.set("ssl.key.location", file).set("ssl.certificate.location", file);
+            check_readable("keyStore", key)?;
+            client.set("ssl.key.location", key).set("ssl.certificate.location", file);
         }
         KeyStore { kind: StoreType::Pkcs12, location: Some(file), .. } => {
             check_readable("keyStore", file)?;

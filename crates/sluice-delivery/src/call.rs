@@ -98,7 +98,7 @@ impl Courier<'_> {
         if self.once() && !self.store(ledger).await {
             return Fate::Cut;
         }
-        let request = self.request(&message);
+        let request = self.request(&message, &parcel.original);
         let told = &self.watched.told;
         // Of one that was tried before a restart it was told then.
         let mut is_told = attempts > 0;
@@ -187,13 +187,14 @@ impl Courier<'_> {
     }
 
     /// What is sent for a message.
-    fn request(&self, message: &Message) -> Request {
-        let request = Request::new(&self.subscription.id, message, &self.exchange.own_headers);
+    fn request(&self, message: &Message, original: &Message) -> Request {
+        let (own, hub) = (&self.exchange.own_headers, self.exchange.hub.as_ref());
+        let request = Request::new(&self.subscription.id, (message, original), own, hub);
         if request.left_out > 0 {
             self.route.metrics.headers_left_out.inc_by(request.left_out);
             debug!(
                 subscription = %self.subscription.id, headers = request.left_out,
-                "Headers of a message were left out: HTTP cannot carry them."
+                "Headers of a message were left out: HTTP cannot carry them, or they are the gateway's to say."
             );
         }
         request

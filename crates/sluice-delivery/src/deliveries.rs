@@ -11,6 +11,7 @@ use std::{
 };
 
 use sluice_api::{ApiId, Callback, Problem, Subscription, SubscriptionId, WebhookConfig};
+use sluice_message::Position;
 use sluice_stream::{Hubs, Notes, Positions};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
@@ -18,11 +19,13 @@ use tracing::warn;
 
 use crate::{
     DeliveryState, Failure, Guard, GuardOptions, Route,
+    arrival::Arrival,
     client::Clients,
     clock::until,
     exchange::Exchange,
     home,
     lanes::Room,
+    moving::Leg,
     replay::{Asked, Going},
     retries::Retries,
     state::Watched,
@@ -108,7 +111,7 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 struct Table {
-    routes: HashMap<ApiId, Arc<Route>>,
+    routes: HashMap<ApiId, Deployed>,
     workers: HashMap<SubscriptionId, Working>,
     /// The workers of each API that has some.
     of_api: HashMap<ApiId, HashSet<SubscriptionId>>,
@@ -134,11 +137,18 @@ pub(crate) enum Task {
     },
 }
 
+/// A route, and when it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Deployed {
+    pub(crate) route: Arc<Route>,
+    pub(crate) arrival: Arc<Arrival>,
+}
+
 /// A subscription that is to be served.
 #[derive(Debug, Clone)]
 pub(crate) struct Serving {
     pub(crate) subscription: Arc<Subscription>,
-    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) route: Option<Deployed>,
     /// What was asked for last; it may be done already.
     pub(crate) replay: Option<Asked>,
 }
@@ -182,7 +192,8 @@ impl Deliveries {
         if !problems.is_empty() {
             return problems;
         }
-        let made = Exchange::new(callback, &WebhookConfig::default(), &self.0.clients, self.0.longest_wait);
+        let called = (callback, None);
+        let made = Exchange::new(called, &WebhookConfig::default(), &self.0.clients, self.0.longest_wait);
         made.err().into_iter().collect()
     }
 
@@ -190,8 +201,10 @@ impl Deliveries {
     /// under the former route. Setting the route that is there already changes nothing.
     pub fn set_route(&self, api: &ApiId, route: Option<&Arc<Route>>) {
         let mut table = self.0.table();
-        match route {
-            Some(route) => drop(table.routes.insert(api.clone(), Arc::clone(route))),
+        let deployed =
+            route.map(|route| Deployed { route: Arc::clone(route), arrival: Arc::new(Arrival::now()) });
+        match &deployed {
+            Some(deployed) => drop(table.routes.insert(api.clone(), deployed.clone())),
             None => drop(table.routes.remove(api)),
         }
         let workers = table.of_api.get(api).into_iter().flatten();
@@ -199,16 +212,34 @@ impl Deliveries {
             worker.task.send_if_modified(|task| match task {
                 Task::Serve(serving) => {
                     let same = match (&serving.route, route) {
-                        (Some(known), Some(route)) => Arc::ptr_eq(known, route),
+                        (Some(known), Some(route)) => Arc::ptr_eq(&known.route, route),
                         (None, None) => true,
                         _ => false,
                     };
-                    serving.route = route.cloned();
+                    if !same {
+                        serving.route.clone_from(&deployed);
+                    }
                     !same
                 }
                 Task::End { .. } => false,
             });
         }
+    }
+
+    /// Notes durably where a subscription begins that was not served yet: behind this position of this broker, as the
+    /// driver [calls](sluice_broker::BrokerDriver::identity) it. It counts in place of what is stored of the
+    /// subscription; at another broker it says nothing, and the subscription begins where its API says.
+    ///
+    /// # Errors
+    /// It cannot be stored (`store.failed`).
+    pub async fn begin_at(
+        &self,
+        id: &SubscriptionId,
+        broker: &str,
+        position: &Position,
+    ) -> Result<(), Failure> {
+        let noted = home::begin(&self.0, id, broker, position.clone()).await;
+        noted.map_err(|trouble| trouble.failure())
     }
 
     /// Serves a subscription from now on, in place of the one with the same id. Putting what is served already
@@ -347,10 +378,10 @@ impl Shared {
     }
 
     /// What a subscription is served by.
-    pub(crate) fn route_of(&self, id: &SubscriptionId) -> Option<Arc<Route>> {
+    pub(crate) fn leg_of(&self, id: &SubscriptionId) -> Option<Leg> {
         let task = self.table().workers.get(id)?.task.borrow().clone();
         match task {
-            Task::Serve(serving) => serving.route,
+            Task::Serve(Serving { subscription, route, .. }) => Leg::of(route?, &subscription).ok(),
             Task::End { .. } => None,
         }
     }

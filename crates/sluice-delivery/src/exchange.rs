@@ -7,7 +7,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION};
-use sluice_api::{Callback, Problem, WebhookConfig};
+use sluice_api::{Callback, HubTerms, Problem, WebhookConfig};
 use url::Url;
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     auth::Auth,
     client::{Clients, Outbound, Settings},
     guard::{Refused, Unresolved},
+    hub_call::HubCall,
     request::{Request, own_headers},
     retry::retry_after,
     signature::Signer,
@@ -41,6 +42,8 @@ pub(crate) struct Exchange {
     outbound: Arc<Outbound>,
     url: Url,
     pub(crate) own_headers: HeaderMap,
+    /// Where it is called by a hub.
+    pub(crate) hub: Option<HubCall>,
     auth: Auth,
     signer: Option<Signer>,
     timeout: Duration,
@@ -76,12 +79,12 @@ fn unknown(name: &str, error: &Unresolved) -> Failure {
 }
 
 impl Exchange {
-    /// Reads what a subscriber says about how it is called.
+    /// Reads what a subscriber says about how it is called, and what it has agreed on with a hub.
     ///
     /// # Errors
-    /// Something of it cannot be used; paths are relative to the callback, or begin with `proxy`.
+    /// Something of it cannot be used; paths are relative to the callback, or begin with `proxy` or `hub`.
     pub(crate) fn new(
-        callback: &Callback,
+        (callback, hub): (&Callback, Option<&HubTerms>),
         webhook: &WebhookConfig,
         clients: &Clients,
         longest_wait: Duration,
@@ -99,6 +102,7 @@ impl Exchange {
             outbound: clients.get(&settings)?,
             url,
             own_headers: own_headers(callback),
+            hub: hub.map(HubCall::new).transpose().map_err(|problem| problem.within("hub"))?,
             auth: Auth::new(&callback.auth, clients.guard()).map_err(|problem| problem.within("auth"))?,
             signer: callback.signature.as_ref().map(Signer::new),
             timeout: Duration::from_millis(webhook.http.read_timeout),
@@ -160,7 +164,7 @@ impl Exchange {
             200..=299 => Answer::Delivered(status),
             410 => Answer::Unusable(failure(
                 "delivery.gone",
-                format!("Gone: {host} answered 410 and wants no more calls. Resume with another address."),
+                format!("Gone: {host} answered 410 and wants no more calls. Use another address."),
             )),
             300..=399 => Answer::Refused(failure(
                 "delivery.redirect",

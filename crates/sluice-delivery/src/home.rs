@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use sluice_api::SubscriptionId;
-use sluice_broker::DriverError;
+use sluice_broker::{BrokerDriver, DriverError};
 use sluice_message::Position;
 use sluice_stream::{NotesError, PositionsError, subscription_reader};
 use tracing::warn;
@@ -34,6 +34,9 @@ struct Note {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
+
+/// The broker of a subscription that was at none yet: no driver calls itself so.
+const NOWHERE: &str = "";
 
 /// What is stored of a subscription.
 #[derive(Debug)]
@@ -129,6 +132,37 @@ pub(crate) async fn settle(
         }
         None => finish(shared, id, broker, position).await?,
     }
+    Ok(())
+}
+
+/// Notes where a subscription begins that was not served yet: it moves there from nowhere.
+pub(crate) async fn begin(
+    shared: &Shared,
+    id: &SubscriptionId,
+    broker: &str,
+    begin: Position,
+) -> Result<(), Trouble> {
+    announce(shared, id, NOWHERE, broker, begin).await
+}
+
+/// Where a subscription without a position of its own begins, if it was [noted](begin) for this broker and not
+/// [forgotten](begun) since.
+pub(crate) async fn beginning(
+    shared: &Shared,
+    id: &SubscriptionId,
+    driver: &dyn BrokerDriver,
+) -> Result<Option<Position>, Trouble> {
+    let Some(next) = note(shared, id).await?.and_then(|note| note.next) else { return Ok(None) };
+    if driver.identity().await? != next {
+        return Ok(None);
+    }
+    Ok(shared.positions.load(&next_reader(id)).await?)
+}
+
+/// Forgets where a subscription without a position of its own begins: it has.
+pub(crate) async fn begun(shared: &Shared, id: &SubscriptionId) -> Result<(), Trouble> {
+    shared.notes.write_soon(&note_name(id), None)?;
+    shared.positions.forget(&next_reader(id)).await?;
     Ok(())
 }
 

@@ -155,6 +155,7 @@ mod tests {
             metadata: std::collections::BTreeMap::new(),
             channel: None,
             callback: Callback::to("http://a"),
+            hub: None,
             starting_at: None,
             ending_at: None,
         }

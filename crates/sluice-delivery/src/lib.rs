@@ -7,6 +7,7 @@
 //! through [lanes](lanes) and a [circuit](breaker) to the subscriber. How far each has come is in its
 //! [ledger](ledger). Who may subscribe, and what becomes of a subscription that failed, is decided elsewhere.
 
+mod arrival;
 mod assertion;
 mod auth;
 mod backoff;
@@ -16,12 +17,15 @@ mod client;
 mod clock;
 mod dead_letters;
 mod deliveries;
+mod event_headers;
 mod exchange;
 mod failure;
+mod fetch;
 mod flow;
 mod gate;
 mod guard;
 mod home;
+mod hub_call;
 mod judge;
 mod lanes;
 mod ledger;
@@ -43,6 +47,7 @@ mod worker;
 
 pub use deliveries::{Deliveries, DeliveryOptions, Failed};
 pub use failure::Failure;
+pub use fetch::{Fetched, Fetcher};
 pub use guard::{Guard, GuardOptions, Lookup, Refused};
 pub use replay::{Replay, ReplayError};
 pub use route::{DeadLetters, DeliveryMetrics, Route};

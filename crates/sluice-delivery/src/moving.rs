@@ -5,15 +5,17 @@
 
 use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
-use sluice_api::SubscriptionId;
+use sluice_api::{Subscription, SubscriptionId};
+use sluice_broker::BrokerDriver;
 use sluice_message::{Position, Topic};
 use sluice_stream::Begin;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::{
-    Route,
-    deliveries::Shared,
+    Failure, Route,
+    arrival::Arrival,
+    deliveries::{Deployed, Shared},
     home,
     home::Trouble,
     place::{Left, Whereabouts},
@@ -22,10 +24,20 @@ use crate::{
 /// How long a broker is left alone that does not say who it is or how far it has come.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// A route as one subscription sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Leg {
+    pub(crate) route: Arc<Route>,
+    /// Its topics there, unless policies choose others.
+    pub(crate) topics: Vec<Topic>,
+    /// Where those stood when the route came.
+    arrival: Arc<Arrival>,
+}
+
 /// A subscription on its way to another route.
 pub(crate) struct Moving {
     /// What it is served by until then.
-    pub(crate) from: Arc<Route>,
+    pub(crate) from: Leg,
     /// The broker there.
     home: String,
     /// The topics that are read there.
@@ -33,7 +45,7 @@ pub(crate) struct Moving {
     /// Where they ended when the change came, once that is known.
     ends: Option<Position>,
     /// Where it goes.
-    pub(crate) to: Arc<Route>,
+    pub(crate) to: Leg,
     /// When it goes, whatever is left.
     pub(crate) by: Instant,
     /// Where that leads, once that is known.
@@ -54,14 +66,21 @@ enum Leads {
     Elsewhere,
 }
 
+impl Leg {
+    /// What a subscription is served by on this route.
+    ///
+    /// # Errors
+    /// The API does not have its channel.
+    pub(crate) fn of(deployed: Deployed, subscription: &Subscription) -> Result<Self, Failure> {
+        let Deployed { route, arrival } = deployed;
+        let topics = route.topics_of(subscription)?.to_vec();
+        Ok(Self { route, topics, arrival })
+    }
+}
+
 impl Moving {
     /// From this broker, where the subscription has this position.
-    pub(crate) fn new(
-        shared: &Shared,
-        from: Arc<Route>,
-        (home, position): (String, &Position),
-        to: Arc<Route>,
-    ) -> Self {
+    pub(crate) fn new(shared: &Shared, from: Leg, (home, position): (String, &Position), to: Leg) -> Self {
         let by = Instant::now() + shared.drain_timeout;
         let read: BTreeSet<Topic> = position.nexts().map(|(topic, ..)| topic.clone()).collect();
         // Policies may have chosen others than the API names.
@@ -71,9 +90,9 @@ impl Moving {
     }
 
     /// Goes there instead.
-    pub(crate) fn redirect(&mut self, to: &Arc<Route>) {
-        if !Arc::ptr_eq(&self.to, to) {
-            (self.to, self.leads) = (Arc::clone(to), None);
+    pub(crate) fn redirect(&mut self, to: Leg) {
+        if !Arc::ptr_eq(&self.to.route, &to.route) || self.to.topics != to.topics {
+            (self.to, self.leads) = (to, None);
         }
     }
 
@@ -113,7 +132,7 @@ impl Moving {
             loop {
                 match lead(shared, id, (&*home, &*topics), to, announced).await {
                     Ok(leads) => return leads,
-                    Err(error) => again(from, id, error, &mut told).await,
+                    Err(error) => again(&from.route, id, error, &mut told).await,
                 }
             }
         });
@@ -121,9 +140,9 @@ impl Moving {
         let mut ending = pin!(async {
             let mut told = false;
             while ends.is_none() {
-                match all_of(from, topics).await {
+                match all_of(&*from.route.driver, topics).await {
                     Ok(known) => *ends = Some(known),
-                    Err(error) => again(from, id, error, &mut told).await,
+                    Err(error) => again(&from.route, id, error, &mut told).await,
                 }
             }
         });
@@ -143,7 +162,7 @@ impl Moving {
     }
 
     /// Where the subscription goes on, and by what. Says and counts what was left of topics that were dropped.
-    pub(crate) fn arrive(self, id: &SubscriptionId, known: Whereabouts) -> (Arc<Route>, Whereabouts) {
+    pub(crate) fn arrive(self, id: &SubscriptionId, known: Whereabouts) -> (Leg, Whereabouts) {
         let goal = self.goal().or_else(|| self.ends.clone());
         let reached = known.position.unwrap_or_default();
         let left = goal.map_or(Left::Unknown, |goal| Left::About(behind(&reached, &goal)));
@@ -152,7 +171,7 @@ impl Moving {
             return (self.to, Whereabouts { left: Some(left), ..Whereabouts::default() });
         };
         if !self.drops_nothing() {
-            left.tell(&self.to, id);
+            left.tell(&self.to.route, id);
         }
         let mut position = only(&reached, |topic| !self.drops(topic));
         position.merge(begin);
@@ -188,19 +207,20 @@ async fn lead(
     shared: &Shared,
     id: &SubscriptionId,
     (home, topics): (&str, &[Topic]),
-    to: &Route,
+    Leg { route: to, topics: there, arrival }: &Leg,
     announced: &mut Option<String>,
 ) -> Result<Leads, Trouble> {
     let broker = to.driver.identity().await?;
     if broker == home {
-        let new: Vec<Topic> = to.topics.iter().filter(|topic| !topics.contains(topic)).cloned().collect();
+        let new: Vec<Topic> = there.iter().filter(|topic| !topics.contains(topic)).cloned().collect();
         let begins = to.begin == Begin::Latest && !new.is_empty();
-        let begin = if begins { all_of(to, &new).await? } else { Position::new() };
+        let begin = if begins { arrival.position(&*to.driver, &new).await? } else { Position::new() };
         return Ok(Leads::Home { begin });
     }
     if announced.as_ref() != Some(&broker) {
         if to.begin == Begin::Latest {
-            home::announce(shared, id, home, &broker, all_of(to, &to.topics).await?).await?;
+            let begin = arrival.position(&*to.driver, there).await?;
+            home::announce(shared, id, home, &broker, begin).await?;
         }
         *announced = Some(broker);
     }
@@ -220,9 +240,9 @@ async fn again(from: &Route, id: &SubscriptionId, error: Trouble, told: &mut boo
 }
 
 /// Behind everything that topics hold.
-pub(crate) async fn all_of(route: &Route, topics: &[Topic]) -> Result<Position, Trouble> {
+pub(crate) async fn all_of(driver: &dyn BrokerDriver, topics: &[Topic]) -> Result<Position, Trouble> {
     let mut position = Position::new();
-    for ((topic, partition), kept) in route.driver.bounds(topics).await? {
+    for ((topic, partition), kept) in driver.bounds(topics).await? {
         position.set_next(&topic, partition, kept.end);
     }
     Ok(position)

@@ -84,7 +84,7 @@ impl Opening<'_> {
     async fn attempt(&self, known: &mut Whereabouts) -> Result<Cursor, Trouble> {
         let route = self.route;
         if route.qos == Qos::None {
-            return Ok(self.join(Begin::Latest, Lag::Skip).await?);
+            return self.attempt_without_position().await;
         }
         let broker = self.look_up(known).await?;
         let Some(position) = &mut known.position else {
@@ -107,16 +107,25 @@ impl Opening<'_> {
                 Ok(cursor)
             }
             Err(lost) if lost.kind == ErrorKind::PositionLost => {
-                error!(
-                    api = %route.api, subscription = %self.id, error = %lost,
-                    "The topics are not those that a subscription has read; it begins with their first message."
-                );
-                let cursor = self.join(Begin::Earliest, Lag::CatchUp).await?;
+                let cursor = self.join_anew(&lost, Lag::CatchUp).await?;
                 *position = cursor.position();
                 Ok(cursor)
             }
             Err(other) => Err(other.into()),
         }
+    }
+
+    /// With what is published from now on, or where it was noted to begin, which counts once.
+    async fn attempt_without_position(&self) -> Result<Cursor, Trouble> {
+        let noted = home::beginning(self.shared, self.id, &*self.route.driver).await?;
+        let Some(noted) = noted else { return Ok(self.join(Begin::Latest, Lag::Skip).await?) };
+        let begin = Begin::After(self.fitted(&noted).await?);
+        let cursor = match self.join(begin, Lag::Skip).await {
+            Err(lost) if lost.kind == ErrorKind::PositionLost => self.join_anew(&lost, Lag::Skip).await?,
+            joined => joined?,
+        };
+        home::begun(self.shared, self.id).await?;
+        Ok(cursor)
     }
 
     /// Looks up how far the subscription has come at this broker, unless that is known, and which broker it is.
@@ -142,6 +151,14 @@ impl Opening<'_> {
         Ok(self.join(self.route.begin.clone(), Lag::CatchUp).await?.position())
     }
 
+    async fn join_anew(&self, lost: &DriverError, lag: Lag) -> Result<Cursor, DriverError> {
+        error!(
+            api = %self.route.api, subscription = %self.id, error = %lost,
+            "The topics are not those that a subscription has read; it begins with their first message."
+        );
+        self.join(Begin::Earliest, lag).await
+    }
+
     async fn join(&self, begin: Begin, lag: Lag) -> Result<Cursor, DriverError> {
         let joining = Joining::new(begin, lag).of(Side::Subscription);
         self.shared.hubs.join(&self.route.driver, self.topics, joining).await
@@ -150,7 +167,7 @@ impl Opening<'_> {
     /// What is left behind a position in topics that are read no more.
     async fn left_of(&self, dropped: &Position) -> Left {
         let topics: BTreeSet<Topic> = dropped.nexts().map(|(topic, ..)| topic.clone()).collect();
-        let ends = all_of(self.route, &Vec::from_iter(topics)).await;
+        let ends = all_of(&*self.route.driver, &Vec::from_iter(topics)).await;
         ends.map_or(Left::Unknown, |ends| Left::About(behind(dropped, &ends)))
     }
 

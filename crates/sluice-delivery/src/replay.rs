@@ -14,7 +14,7 @@ use sluice_stream::Begin;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use crate::{Deliveries, Route};
+use crate::{Deliveries, Route, moving::Leg};
 
 /// From where messages are brought again. It only ever goes back: what was not delivered yet is never passed over,
 /// so a partition that has come less far than what is asked for stays where it is.
@@ -131,16 +131,16 @@ impl Deliveries {
     /// # Errors
     /// It is not served, or there is nothing to go back to.
     pub async fn replay(&self, id: &SubscriptionId, replay: Replay) -> Result<(), ReplayError> {
-        let route = self.0.route_of(id).ok_or(ReplayError::NotServed)?;
+        let Leg { route, topics, .. } = self.0.leg_of(id).ok_or(ReplayError::NotServed)?;
         let (api, asked) = (&route.api, replay.to_string());
         let going = match replay {
             Replay::After(position) => {
-                check(&route, &position).await?;
+                check(&route, &topics, &position).await?;
                 Going::To(position)
             }
             Replay::Since(timestamp_ms) => {
                 keeps_positions(&route)?;
-                Going::To(route.driver.position_at(&route.topics, timestamp_ms).await?)
+                Going::To(route.driver.position_at(&topics, timestamp_ms).await?)
             }
             Replay::DeadLetters => Going::Letters(end_of_letters(&route).await?),
         };
@@ -179,20 +179,20 @@ fn keeps_positions(route: &Route) -> Result<(), ReplayError> {
     Ok(())
 }
 
-/// Refuses a position that is none of the API's topics, or lies beyond what they hold. Where messages behind it
+/// Refuses a position that is none of the subscription's topics, or lies beyond what they hold. Where messages behind it
 /// are gone already the subscription goes on with the first that is left, and the gap is counted.
-async fn check(route: &Route, position: &Position) -> Result<(), ReplayError> {
+async fn check(route: &Route, topics: &[Topic], position: &Position) -> Result<(), ReplayError> {
     keeps_positions(route)?;
     let unknown = |text: String| Err(ReplayError::UnknownPosition(text));
     if position.is_empty() {
         return unknown("The position names no partition.".to_owned());
     }
-    let other = position.nexts().find(|(topic, ..)| !route.topics.contains(topic));
+    let other = position.nexts().find(|(topic, ..)| !topics.contains(topic));
     if let Some((topic, ..)) = other {
-        let topics = route.topics.iter().map(Topic::as_str).collect::<Vec<_>>().join(", ");
-        return unknown(format!("The position is one of the topic {topic}; the API has {topics}."));
+        let known = topics.iter().map(Topic::as_str).collect::<Vec<_>>().join(", ");
+        return unknown(format!("The position is one of the topic {topic}; the subscription has {known}."));
     }
-    let bounds = route.driver.bounds(&route.topics).await?;
+    let bounds = route.driver.bounds(topics).await?;
     for (topic, partition, next) in position.nexts() {
         let Some(kept) = bounds.get(&(topic.clone(), partition)) else {
             return unknown(format!("The topic {topic} has no partition {}.", partition.0));

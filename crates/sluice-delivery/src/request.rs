@@ -1,11 +1,11 @@
-//! What is sent for a message: its payload as it is, and headers that HTTP can carry.
+//! What is sent for a message: its payload as it is, headers that HTTP can carry, and the marks of a hub.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use sluice_api::{Callback, SubscriptionId};
 use sluice_message::Message;
 
-use crate::signature::message_id;
+use crate::{event_headers::of_event, hub_call::HubCall, signature::message_id};
 
 /// The most headers that a message may bring, and the most bytes of them. Servers refuse requests whose
 /// head is larger than some 8 to 16 KiB.
@@ -45,9 +45,18 @@ impl Request {
     /// The message's own headers come first, then those of the subscriber that the message does not have.
     ///
     /// Without a `Content-Type` in either, a JSON object or array is sent as `application/json`, anything
-    /// else as `application/octet-stream`.
-    pub(crate) fn new(subscription: &SubscriptionId, message: &Message, own: &HeaderMap) -> Self {
-        let (mut headers, left_out) = message_headers(message);
+    /// else as `application/octet-stream`; by a hub always so, since its publishers say what their content is.
+    /// `original` is the message before the policies: what they have set goes out from a hub, too.
+    pub(crate) fn new(
+        subscription: &SubscriptionId,
+        (message, original): (&Message, &Message),
+        own: &HeaderMap,
+        hub: Option<&HubCall>,
+    ) -> Self {
+        let (mut headers, left_out) = message_headers(message, |name, value| {
+            let shown = || original.headers().get_all(name.as_str()).any(|had| had == value.as_bytes());
+            hub.is_some() && (HubCall::says(name) || (HubCall::is_credential(name) && shown()))
+        });
         for name in own.keys().filter(|name| !headers.contains_key(*name)).cloned().collect::<Vec<_>>() {
             for value in own.get_all(&name) {
                 headers.append(name.clone(), value.clone());
@@ -55,11 +64,14 @@ impl Request {
         }
         if !headers.contains_key(CONTENT_TYPE) {
             let begins = message.payload().iter().find(|byte| !byte.is_ascii_whitespace());
-            let json = matches!(begins, Some(b'{' | b'[')) && message.json().is_some();
+            let json = hub.is_none() && matches!(begins, Some(b'{' | b'[')) && message.json().is_some();
             let kind = if json { "application/json" } else { "application/octet-stream" };
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         let body = message.payload_bytes().cloned().unwrap_or_default();
+        if let Some(hub) = hub {
+            hub.mark(&mut headers, &body);
+        }
         Self { headers, body, id: message_id(subscription, message), left_out }
     }
 }
@@ -72,16 +84,20 @@ fn is_gateways(name: &HeaderName) -> bool {
         || Callback::reserves_header(name.as_str())
 }
 
-fn message_headers(message: &Message) -> (HeaderMap, u64) {
+/// The headers of a message but those that are held back, and how many were left out.
+fn message_headers(
+    message: &Message,
+    is_held_back: impl Fn(&HeaderName, &HeaderValue) -> bool,
+) -> (HeaderMap, u64) {
     let mut headers = HeaderMap::new();
     let (mut left_out, mut bytes) = (0, 0);
-    for header in message.headers() {
+    for header in of_event(message).as_ref().unwrap_or_else(|| message.headers()) {
         bytes += header.name.len() + header.value.len();
         let fits = headers.len() < MAX_HEADERS && bytes <= MAX_HEADER_BYTES;
         let parts =
             (HeaderName::try_from(&*header.name), HeaderValue::from_maybe_shared(header.value.clone()));
         match parts {
-            (Ok(name), Ok(value)) if fits && !is_gateways(&name) => {
+            (Ok(name), Ok(value)) if fits && !is_gateways(&name) && !is_held_back(&name, &value) => {
                 headers.append(name, value);
             }
             _ => left_out += 1,
@@ -104,7 +120,7 @@ mod tests {
             .map(|(name, value)| CallbackHeader { name: (*name).to_owned(), value: Secret::new(*value) })
             .collect();
         let message = Message::builder().payload(payload).headers(headers).build();
-        Request::new(&SubscriptionId("s".to_owned()), &message, &own_headers(&callback))
+        Request::new(&SubscriptionId("s".to_owned()), (&message, &message), &own_headers(&callback), None)
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! What a deployed API offers its subscribers.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
-use sluice_api::{ApiId, Qos, WebhookConfig};
+use sluice_api::{ApiId, Qos, Subscription, WebhookConfig};
 use sluice_broker::BrokerDriver;
 use sluice_message::Topic;
 use sluice_policy::{Chains, ChosenBy};
 use sluice_stream::Begin;
 use tokio::sync::Semaphore;
+
+use crate::Failure;
 
 /// An API as its subscribers' workers see it.
 pub struct Route {
@@ -16,8 +18,10 @@ pub struct Route {
     pub api: ApiId,
     /// The broker that messages come from.
     pub driver: Arc<dyn BrokerDriver>,
-    /// Its topics.
+    /// Its topics, where it has no channels.
     pub topics: Vec<Topic>,
+    /// The topics of each of its channels, where it has some.
+    pub channels: HashMap<String, Vec<Topic>>,
     /// The attributes by which policies choose other topics.
     pub chosen_by: ChosenBy,
     /// Where a subscription without a position begins.
@@ -42,6 +46,23 @@ pub struct DeadLetters {
     pub driver: Arc<dyn BrokerDriver>,
     /// Its topics. Each letter goes to all of them.
     pub topics: Vec<Topic>,
+}
+
+impl Route {
+    /// The topics of a subscription: those of its channel, where the API has channels.
+    ///
+    /// # Errors
+    /// There is no such channel (`delivery.channel.unknown`).
+    pub(crate) fn topics_of(&self, subscription: &Subscription) -> Result<&[Topic], Failure> {
+        if self.channels.is_empty() {
+            return Ok(&self.topics);
+        }
+        let channel = subscription.channel.as_deref().unwrap_or_default().trim_matches('/');
+        self.channels.get(channel).map(Vec::as_slice).ok_or_else(|| {
+            let text = format!("The API has no channel '{channel}'; it serves its subscribers by channels.");
+            Failure::new("delivery.channel.unknown", text)
+        })
+    }
 }
 
 impl DeadLetters {

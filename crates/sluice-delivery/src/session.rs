@@ -46,6 +46,8 @@ pub(crate) struct Session<'s> {
     pub(crate) shared: &'s Shared,
     pub(crate) subscription: &'s Arc<Subscription>,
     pub(crate) route: &'s Arc<Route>,
+    /// Its topics there, unless policies choose others.
+    pub(crate) topics: &'s [Topic],
     pub(crate) retries: &'s Retries,
     pub(crate) watched: &'s Watched,
     /// Told when everything published from then on will reach the subscriber.
@@ -58,9 +60,9 @@ impl Session<'_> {
     /// Serves the subscription until something changes.
     pub(crate) async fn serve(&self, orders: &mut Orders, known: &mut Whereabouts) -> End {
         self.watched.set_stage(Stage::Opening);
-        let (callback, webhook) = (&self.subscription.callback, &self.route.webhook);
-        let exchange = match Exchange::new(callback, webhook, &self.shared.clients, self.shared.longest_wait)
-        {
+        let (called, webhook) =
+            ((&self.subscription.callback, self.subscription.hub.as_ref()), &self.route.webhook);
+        let exchange = match Exchange::new(called, webhook, &self.shared.clients, self.shared.longest_wait) {
             Ok(exchange) => exchange,
             Err(problem) => return End::Failed(Failure::new(problem.code, problem.to_string())),
         };
@@ -73,7 +75,7 @@ impl Session<'_> {
                 Err(failure) => return End::Failed(failure),
             },
         };
-        let topics = match self.route.chosen_by.deliver(&self.route.topics, caller.attributes()) {
+        let topics = match self.route.chosen_by.deliver(self.topics, caller.attributes()) {
             Ok(topics) => topics,
             Err(error) => return End::Failed(Failure::new("policy.topic.invalid", error.to_string())),
         };
@@ -130,15 +132,22 @@ impl Session<'_> {
         }
     }
 
-    /// The subscriber after the policies that meet it. One that they do not let in for now is tried again.
-    async fn met(&self) -> Result<Caller, Failure> {
-        let chains = &self.route.chains;
+    fn caller(&self, receiver: &'static str) -> Caller {
         let channel = self.subscription.channel.as_deref().unwrap_or_default();
+        let caller = Caller::new(&self.route.chains, receiver, channel);
+        caller.with_subscription(Arc::clone(self.subscription)).with_plan(&self.subscription.plan)
+    }
+
+    /// The subscriber after the policies that meet it. One that they do not let in for now is tried again; one of a
+    /// hub has met them there, when it subscribed.
+    async fn met(&self) -> Result<Caller, Failure> {
+        if self.subscription.hub.is_some() {
+            return Ok(self.caller("websub"));
+        }
+        let chains = &self.route.chains;
         loop {
-            let caller = Caller::new(chains, "webhook", channel);
-            let mut caller =
-                caller.with_subscription(Arc::clone(self.subscription)).with_plan(&self.subscription.plan);
-            let failure = match timeout(MEETING, chains.connect(&mut caller)).await {
+            let mut caller = self.caller("webhook");
+            let failure = match timeout(MEETING, chains.meet(Hook::Connect, &mut caller)).await {
                 Ok(Ok(())) => return Ok(caller),
                 Ok(Err(rejection)) => {
                     let failure = Failure::new(rejection.code, rejection.message);

@@ -11,14 +11,14 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    Failed, Failure, Route,
+    Failed, Failure,
     backoff::Backoff,
     clock::{now_ms, until},
     dead_letters,
-    deliveries::{Serving, Shared, Task},
+    deliveries::{Deployed, Serving, Shared, Task},
     flow::End,
     home::{self, Trouble},
-    moving::Moving,
+    moving::{Leg, Moving},
     place::{Opening, Whereabouts},
     replay::{Asked, Going, back},
     retries::Retries,
@@ -40,7 +40,7 @@ pub(crate) struct Worker {
     /// The subscriber as it was served last.
     callback: Option<Callback>,
     /// What it was served by last.
-    served: Option<Arc<Route>>,
+    served: Option<Leg>,
     /// Where it moves to another broker, or leaves topics.
     moving: Option<Moving>,
     /// Told when everything published from then on will reach the subscriber.
@@ -104,8 +104,8 @@ impl Worker {
             self.orders.by = None;
             let task = self.orders.task.borrow_and_update().clone();
             match task {
-                Task::Serve(Serving { subscription, route: Some(route), replay }) => {
-                    if !self.remember().await || !self.replay(&route, replay).await {
+                Task::Serve(Serving { subscription, route: Some(deployed), replay }) => {
+                    if !self.remember().await || !self.replay(&deployed, &subscription, replay).await {
                         continue;
                     }
                     if let Some(early) = subscription.starting_at.and_then(until) {
@@ -114,7 +114,7 @@ impl Worker {
                         let _changed = tokio::time::timeout(early, self.orders.changed()).await;
                         continue;
                     }
-                    if let Some(cause) = self.serve(&subscription, route).await {
+                    if let Some(cause) = self.serve(&subscription, deployed).await {
                         self.report(subscription, cause).await;
                         if self.shared.leave(&self.id, &self.orders.task) {
                             return;
@@ -141,27 +141,33 @@ impl Worker {
     }
 
     /// Serves the subscription until something changes; why it failed, if it did.
-    async fn serve(&mut self, subscription: &Arc<Subscription>, route: Arc<Route>) -> Option<Failure> {
+    async fn serve(&mut self, subscription: &Arc<Subscription>, deployed: Deployed) -> Option<Failure> {
         let former = self.callback.replace(subscription.callback.clone());
         if former.is_some_and(|former| former != subscription.callback) {
             // Whoever changed it wants to see at once whether that helped.
             self.retries.clear();
         }
-        self.heed(&route);
+        let to = match Leg::of(deployed, subscription) {
+            Ok(to) => to,
+            // It leaves nothing behind: its position is where it goes on.
+            Err(unknown) => return Some(unknown),
+        };
+        self.heed(to.clone());
         if self.moving.as_ref().is_some_and(Moving::is_due) {
             self.move_on();
         }
         self.orders.by = self.moving.as_ref().map(|moving| moving.by);
-        let (route, goal) = match &self.moving {
-            Some(moving) => (Arc::clone(&moving.from), moving.goal()),
-            None => (route, None),
+        let (leg, goal) = match &self.moving {
+            Some(moving) => (moving.from.clone(), moving.goal()),
+            None => (to, None),
         };
-        let metrics = &route.metrics;
+        let metrics = &leg.route.metrics;
         metrics.subscriptions.inc();
         let session = Session {
             shared: &self.shared,
             subscription,
-            route: &route,
+            route: &leg.route,
+            topics: &leg.topics,
             retries: &self.retries,
             watched: &self.watched,
             placed: &self.placed,
@@ -186,7 +192,7 @@ impl Worker {
         match end {
             End::Changed | End::Unreadable | End::Drained => None,
             End::Over => {
-                info!(api = %route.api, subscription = %self.id, "A subscription is over.");
+                info!(api = %leg.route.api, subscription = %self.id, "A subscription is over.");
                 self.watched.set_stage(Stage::Over);
                 self.orders.by = None;
                 self.orders.changed().await;
@@ -196,24 +202,24 @@ impl Worker {
         }
     }
 
-    /// Takes note of the route that is to be served, and of a move where it may be one of another broker or does not
+    /// Takes note of what is to be served, and of a move where it may be one of another broker or does not
     /// have all topics.
-    fn heed(&mut self, route: &Arc<Route>) {
+    fn heed(&mut self, to: Leg) {
         let from = self.moving.as_ref().map(|moving| &moving.from).or(self.served.as_ref());
         let leaves = from.filter(|from| {
-            let drops = from.topics.iter().any(|topic| !route.topics.contains(topic));
-            from.qos != Qos::None && (drops || !Arc::ptr_eq(&from.driver, &route.driver))
+            let drops = from.topics.iter().any(|topic| !to.topics.contains(topic));
+            from.route.qos != Qos::None && (drops || !Arc::ptr_eq(&from.route.driver, &to.route.driver))
         });
         let home = self.known.broker.as_ref().zip(self.known.position.as_ref());
         let Some((from, (home, position))) = leaves.cloned().zip(home) else {
-            (self.moving, self.served) = (None, Some(Arc::clone(route)));
+            (self.moving, self.served) = (None, Some(to));
             return;
         };
         match &mut self.moving {
-            Some(moving) => moving.redirect(route),
+            Some(moving) => moving.redirect(to),
             none => {
                 let home = (home.clone(), position);
-                *none = Some(Moving::new(&self.shared, from, home, Arc::clone(route)));
+                *none = Some(Moving::new(&self.shared, from, home, to));
             }
         }
     }
@@ -245,12 +251,19 @@ impl Worker {
     }
 
     /// Does what is asked for, unless it is done. False when there is something else to do.
-    async fn replay(&mut self, route: &Arc<Route>, asked: Option<Asked>) -> bool {
-        let Some(asked) = asked.filter(Asked::waits) else { return true };
+    async fn replay(
+        &mut self,
+        deployed: &Deployed,
+        subscription: &Subscription,
+        asked: Option<Asked>,
+    ) -> bool {
+        // Where its channel is gone it fails next, and whoever asked is told that it is not served.
+        let leg = Leg::of(deployed.clone(), subscription).ok();
+        let Some((asked, leg)) = asked.filter(Asked::waits).zip(leg) else { return true };
         let mut backoff = Backoff::new();
-        while let Err(error) = self.go(route, &asked.going).await {
+        while let Err(error) = self.go(&leg, &asked.going).await {
             warn!(
-                api = %route.api, subscription = %self.id, %error,
+                api = %leg.route.api, subscription = %self.id, %error,
                 "It cannot be stored from where messages are to be brought again; trying again."
             );
             tokio::select! {
@@ -262,7 +275,7 @@ impl Worker {
         true
     }
 
-    async fn go(&mut self, route: &Arc<Route>, going: &Going) -> Result<(), Trouble> {
+    async fn go(&mut self, Leg { route, topics, .. }: &Leg, going: &Going) -> Result<(), Trouble> {
         let to = match going {
             Going::Letters(until) => {
                 self.shared.positions.save(&dead_letters::goal(&self.id), until.clone()).await?;
@@ -276,7 +289,7 @@ impl Worker {
             shared: &self.shared,
             route,
             id: &self.id,
-            topics: &route.topics,
+            topics,
             retries: &self.retries,
             watched: &self.watched,
         };

@@ -145,7 +145,8 @@ impl<'a> EvalContext<'a> {
         self
     }
 
-    pub(crate) const fn message(&self) -> Option<&'a Message> {
+    /// The message, where there is one.
+    pub const fn message(&self) -> Option<&'a Message> {
         self.message
     }
 
@@ -153,7 +154,8 @@ impl<'a> EvalContext<'a> {
         self.subscription
     }
 
-    pub(crate) const fn request(&self) -> Option<&'a Request> {
+    /// The HTTP request of the client, where there is one and something reads it.
+    pub const fn request(&self) -> Option<&'a Request> {
         self.request
     }
 
@@ -161,11 +163,13 @@ impl<'a> EvalContext<'a> {
         self.response
     }
 
-    pub(crate) const fn attributes(&self) -> Option<&'a Attributes> {
+    /// What policies have noted about the client.
+    pub const fn attributes(&self) -> Option<&'a Attributes> {
         self.attributes
     }
 
-    pub(crate) const fn api(&self) -> Option<&'a Api> {
+    /// The API.
+    pub const fn api(&self) -> Option<&'a Api> {
         self.api
     }
 

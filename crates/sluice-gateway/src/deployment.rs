@@ -1,12 +1,12 @@
 //! A deployed event API: the definition compiled into what serving needs.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::StatusCode;
 use sluice_api::{
     AutoOffsetReset, BrokerConfig, EventApi, Guarantees, Limits, PlanId, PlanSecurity, Problem, Receiver,
-    ReceiverConfig, WebhookConfig,
+    ReceiverConfig, WebhookConfig, WebsubConfig,
 };
 use sluice_broker::{BrokerDriver, Spool, SpoolMetrics};
 use sluice_delivery::{DeadLetters, DeliveryMetrics, Route};
@@ -19,7 +19,7 @@ use sluice_stream::{Begin, Hubs, Notes, Positions};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{cors::CorsRules, drivers::Drivers};
+use crate::{cors::CorsRules, drivers::Drivers, key_rings::KeyRings};
 
 /// What the deployments of a gateway have in common.
 pub(crate) struct Shared {
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) body_timeout: Duration,
     /// What expressions see beside messages and clients.
     pub(crate) environment: Arc<Environment>,
+    /// The keys and secrets of APIs, whether they are deployed or not.
+    pub(crate) key_rings: KeyRings,
     /// Calls to subscribers that one API may have under way.
     pub(crate) calls_of_one_api: usize,
 }
@@ -47,8 +49,10 @@ pub(crate) struct Shared {
 pub(crate) struct Deployment {
     /// What was deployed.
     pub(crate) api: Arc<EventApi>,
-    /// What its receivers are given.
+    /// What its receivers are given; of an API with channels what they have in common.
     pub(crate) binding: Arc<Binding>,
+    /// What its receivers are given for each of its channels, where it has some.
+    pub(crate) channels: HashMap<String, Arc<Binding>>,
     /// Which pages of other origins may use it.
     pub(crate) cors: Option<CorsRules>,
     /// What it offers subscribers that are called.
@@ -69,10 +73,11 @@ impl Deployment {
         let api = Arc::new(api);
         let problems = api.validate();
         let Some(broker) = api.brokers.first().filter(|_| problems.is_empty()) else { return Err(problems) };
+        let credentials = shared.key_rings.of(&api.id);
         let kept = former.filter(|former| has_same_policies(&former.api, &api));
         let chains = match kept {
             Some(former) => former.binding.chains.clone(),
-            None => Chains::compile(&api, &shared.environment)?,
+            None => Chains::compile(&api, &shared.environment, &credentials)?,
         };
         let driver = driver(&api, 0, shared)?;
         let dead_letters = dead_letters(&api, shared)?;
@@ -85,6 +90,8 @@ impl Deployment {
         let drain = CancellationToken::new();
         let binding = Binding {
             api: api.id.clone(),
+            channel: None,
+            credentials,
             definition: Arc::clone(&api),
             publisher,
             driver,
@@ -115,7 +122,8 @@ impl Deployment {
             Some(former) => former.route.clone(),
             None => route(&api, shared, &binding, dead_letters, counters.deliveries),
         };
-        Ok(Self { api, binding: Arc::new(binding), cors, route, spool })
+        let channels = channels(&api, &binding);
+        Ok(Self { api, binding: Arc::new(binding), channels, cors, route, spool })
     }
 
     /// The first plan that admits a request without credentials.
@@ -131,6 +139,14 @@ impl Deployment {
     /// The receiver of this kind.
     pub(crate) fn receiver(&self, kind: &str) -> Option<&Receiver> {
         self.api.receivers.iter().find(|receiver| receiver.configuration.kind() == kind)
+    }
+
+    /// The settings of its hub, where it has one.
+    pub(crate) fn websub(&self) -> Option<&WebsubConfig> {
+        self.api.receivers.iter().find_map(|receiver| match &receiver.configuration {
+            ReceiverConfig::Websub(settings) => Some(&**settings),
+            _ => None,
+        })
     }
 
     /// What a client is told of a receiver whose promise the API's broker cannot keep.
@@ -159,10 +175,17 @@ impl Deployment {
     /// Lets streams go on under the deployment that comes in place of this one, as far as they can.
     pub(crate) fn hand_over(&self, successor: &Self) {
         self.binding.succession.set(Arc::clone(&successor.binding));
+        for (name, binding) in &self.channels {
+            match successor.channels.get(name) {
+                Some(next) => binding.succession.set(Arc::clone(next)),
+                None => binding.drain.cancel(),
+            }
+        }
     }
 
     /// Tells streams to say goodbye.
     pub(crate) fn stop(&self) {
+        // Those of the channels follow.
         self.binding.drain.cancel();
     }
 
@@ -240,12 +263,45 @@ fn topics(names: Option<Vec<&str>>) -> Vec<Topic> {
     names.unwrap_or_default().into_iter().map(Topic::from).collect()
 }
 
+/// What receivers are given for each channel: the same as for all, with topics, a drain and a succession of its own,
+/// since a channel may end while others go on.
+fn channels(api: &EventApi, whole: &Binding) -> HashMap<String, Arc<Binding>> {
+    let bound = api.channels.iter().map(|(name, channel)| {
+        let drain = whole.drain.child_token();
+        let binding = Binding {
+            channel: Some(Arc::from(&**name)),
+            publish_topics: vec![Topic::from(channel.publish_topic(name))],
+            deliver_topics: vec![Topic::from(channel.deliver_topic(name))],
+            succession: Succession::new(&drain),
+            drain,
+            failures: FailureLog::default(),
+            api: whole.api.clone(),
+            definition: Arc::clone(&whole.definition),
+            credentials: Arc::clone(&whole.credentials),
+            driver: Arc::clone(&whole.driver),
+            publisher: Arc::clone(&whole.publisher),
+            chosen_by: whole.chosen_by.clone(),
+            begin: whole.begin.clone(),
+            hubs: Arc::clone(&whole.hubs),
+            positions: Arc::clone(&whole.positions),
+            notes: Arc::clone(&whole.notes),
+            keys_in_use: Arc::clone(&whole.keys_in_use),
+            streams: Arc::clone(&whole.streams),
+            chains: whole.chains.clone(),
+            max_body_bytes: whole.max_body_bytes,
+            body_bytes: Arc::clone(&whole.body_bytes),
+            body_timeout: whole.body_timeout,
+            metrics: whole.metrics.clone(),
+            in_flight: whole.in_flight.clone(),
+        };
+        (name.clone(), Arc::new(binding))
+    });
+    bound.collect()
+}
+
 /// The receiver that calls its clients, with its settings.
 fn calling(api: &EventApi) -> Option<(&Receiver, &WebhookConfig)> {
-    api.receivers.iter().find_map(|receiver| match &receiver.configuration {
-        ReceiverConfig::Webhook(webhook) => Some((receiver, webhook)),
-        _ => None,
-    })
+    api.receivers.iter().find_map(|receiver| Some((receiver, receiver.configuration.calls()?)))
 }
 
 /// Where messages go that subscribers do not take.
@@ -271,6 +327,11 @@ fn route(
         api: api.id.clone(),
         driver: Arc::clone(&binding.driver),
         topics: binding.deliver_topics.clone(),
+        channels: api
+            .channels
+            .iter()
+            .map(|(name, channel)| (name.clone(), vec![Topic::from(channel.deliver_topic(name))]))
+            .collect(),
         chosen_by: binding.chosen_by.clone(),
         begin: binding.begin.clone(),
         qos: receiver.qos,
@@ -331,6 +392,7 @@ pub(crate) mod tests {
             body_bytes: Arc::new(Semaphore::new(1 << 20)),
             body_timeout: Duration::from_secs(30),
             environment: Arc::default(),
+            key_rings: KeyRings::default(),
             calls_of_one_api: 1,
         };
         Arc::new(Deployment::compile(api, &shared, Counters::default(), None).unwrap())

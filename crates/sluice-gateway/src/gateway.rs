@@ -10,9 +10,10 @@ use arc_swap::ArcSwap;
 use sluice_api::{ApiId, EventApi, Problem};
 use sluice_broker::{BrokerDriver, DriverError, Spool, SpoolStatus};
 use sluice_delivery::{Deliveries, DeliveryOptions, Failed};
-use sluice_policy::Environment;
+use sluice_policy::{Credentials, Environment};
 use sluice_receiver::Streams;
 use sluice_stream::{HubOptions, Hubs, Notes, Positions, StreamMetrics, client_prefix};
+use sluice_websub::{Hub, HubOptions as HubBounds};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -23,7 +24,9 @@ use tracing::{info, warn};
 use crate::{
     deployment::{Counters, Deployment, Shared},
     drivers::{DriverFactory, Drivers},
+    key_rings::KeyRings,
     metrics::Metrics,
+    public_url::PublicUrl,
     routes::Routes,
 };
 
@@ -42,6 +45,10 @@ pub struct GatewayOptions {
     pub drain_timeout: Duration,
     /// What expressions see beside messages and clients.
     pub environment: Arc<Environment>,
+    /// How clients reach the gateway, for the addresses that a hub tells; by each request's own host when absent.
+    pub public_url: Option<PublicUrl>,
+    /// Bounds of the hubs.
+    pub hubs: HubBounds,
     /// Bounds of calls to subscribers.
     pub deliveries: DeliveryOptions,
 }
@@ -55,6 +62,8 @@ impl Default for GatewayOptions {
             request_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             environment: Arc::default(),
+            public_url: None,
+            hubs: HubBounds::default(),
             deliveries: DeliveryOptions::default(),
         }
     }
@@ -72,6 +81,7 @@ struct Inner {
     deployments: Mutex<HashMap<ApiId, Arc<Deployment>>>,
     routes: ArcSwap<Routes>,
     deliveries: Deliveries,
+    hub: Hub,
     /// Until somebody listens.
     failures: Mutex<Option<mpsc::Receiver<Failed>>>,
     /// Replaced and stopped deployments that still have something in flight.
@@ -94,16 +104,16 @@ impl Gateway {
         notes: Arc<dyn Notes>,
     ) -> Self {
         let stream = Arc::new(StreamMetrics::default());
-        let metrics = Metrics::new(&stream);
-        let hubs = Hubs::new(options.hub, stream);
+        let hubs = Hubs::new(options.hub, Arc::clone(&stream));
         let (deliveries, failures) = Deliveries::new(
             options.deliveries.clone(),
             Arc::clone(&hubs),
             Arc::clone(&positions),
             Arc::clone(&notes),
         );
+        let hub = Hub::new(options.hubs.clone(), deliveries.clone());
         Self(Arc::new(Inner {
-            metrics,
+            metrics: Metrics::new(&stream, hub.metrics()),
             shared: Shared {
                 drivers: Drivers::new(factory),
                 hubs,
@@ -114,11 +124,13 @@ impl Gateway {
                 body_bytes: Arc::new(Semaphore::new(options.body_bytes.min(Semaphore::MAX_PERMITS))),
                 body_timeout: options.body_timeout,
                 environment: Arc::clone(&options.environment),
+                key_rings: KeyRings::default(),
                 calls_of_one_api: options.deliveries.max_calls_of_one_api(),
             },
             options,
             deployments: Mutex::default(),
             routes: ArcSwap::default(),
+            hub,
             deliveries,
             failures: Mutex::new(Some(failures)),
             draining: TaskTracker::new(),
@@ -161,6 +173,9 @@ impl Gateway {
         if !same_route {
             inner.deliveries.set_route(&api.id, deployment.route.as_ref());
         }
+        if let Some(settings) = deployment.websub() {
+            inner.hub.learn(&api.id, settings);
+        }
         drop(deployments);
         info!(api = %api.id, name = api.name, "An event API is deployed.");
         for problem in api.unkept_promises() {
@@ -190,8 +205,9 @@ impl Gateway {
     /// were undeployed before, closes the brokers and stores the last positions. Listeners are to be stopped
     /// first or at the same time.
     pub async fn shut_down(&self) {
-        let calls = self.0.deliveries.shut_down(self.0.options.drain_timeout);
-        let ((), finished) = tokio::join!(self.drain_all(), calls);
+        let timeout = self.0.options.drain_timeout;
+        let (calls, hub) = (self.0.deliveries.shut_down(timeout), self.0.hub.shut_down(timeout));
+        let ((), finished, ()) = tokio::join!(self.drain_all(), calls, hub);
         if !finished {
             warn!(
                 "Calls to subscribers were still under way after the drain timeout; they will be repeated."
@@ -218,8 +234,7 @@ impl Gateway {
     }
 
     async fn drain_all(&self) {
-        let deployments: Vec<_> = self.0.lock().values().cloned().collect();
-        for deployment in deployments {
+        for deployment in self.deployed() {
             deployment.stop();
             self.0.start_drain(deployment);
         }
@@ -227,8 +242,14 @@ impl Gateway {
         self.0.draining.wait().await;
     }
 
-    /// Forgets how far the clients of an API have come that is gone for good, and what they have published.
+    /// The API keys and webhook secrets of an API, whether it is deployed or not. What is set there counts at once.
+    pub fn credentials(&self, id: &ApiId) -> Arc<Credentials> {
+        self.0.shared.key_rings.of(id)
+    }
+
+    /// Forgets how far the clients of an API have come that is gone for good, what they have published, and its keys.
     pub async fn forget_clients(&self, id: &ApiId) {
+        self.0.shared.key_rings.forget(id);
         if let Err(error) = self.0.shared.positions.forget_prefix(&client_prefix(&id.0)).await {
             warn!(api = %id, %error, "The positions of the clients of a deleted API could not be forgotten.");
         }
@@ -277,8 +298,16 @@ impl Gateway {
         self.0.metrics.render()
     }
 
+    pub(crate) fn deployed(&self) -> Vec<Arc<Deployment>> {
+        self.0.lock().values().cloned().collect()
+    }
+
     pub(crate) fn routes(&self) -> arc_swap::Guard<Arc<Routes>> {
         self.0.routes.load()
+    }
+
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.0.hub
     }
 
     pub(crate) fn deliveries(&self) -> &Deliveries {

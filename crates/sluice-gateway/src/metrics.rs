@@ -12,6 +12,7 @@ use sluice_broker::SpoolMetrics;
 use sluice_delivery::DeliveryMetrics;
 use sluice_receiver::ApiMetrics;
 use sluice_stream::StreamMetrics;
+use sluice_websub::HubMetrics;
 
 /// All counters of a gateway.
 pub(crate) struct Metrics {
@@ -49,8 +50,9 @@ struct ApiLabel {
 }
 
 impl Metrics {
-    pub(crate) fn new(stream: &StreamMetrics) -> Self {
+    pub(crate) fn new(stream: &StreamMetrics, hub: &HubMetrics) -> Self {
         let mut registry = Registry::with_prefix("sluice");
+        hub.register(&mut registry);
         let metrics = Self {
             registry: Mutex::default(),
             published: Family::default(),

@@ -6,10 +6,12 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use sluice_api::{Receiver, ReceiverConfig};
-use sluice_policy::Caller;
-use sluice_receiver::{Body, Client, Refusal, accepts_json, http_get, http_post, sse, websocket};
+use sluice_policy::{Caller, Hook};
+use sluice_receiver::{
+    Binding, Body, Client, Refusal, accepts_json, chosen_channel, http_get, http_post, sse, websocket,
+};
 
-use crate::{Gateway, deployment::Deployment, exchange, target};
+use crate::{Gateway, deployment::Deployment, exchange, hub, target};
 
 /// The two ends of a connection.
 #[derive(Debug, Clone)]
@@ -25,7 +27,7 @@ impl Gateway {
     pub async fn serve(&self, request: Request<Incoming>, ends: Ends) -> Result<Response<Body>, Infallible> {
         let json = accepts_json(request.headers());
         let has_body = !request.body().is_end_stream();
-        let answer = |refusal: Refusal| {
+        let answer = |refusal: Refusal, json: bool| {
             let mut response = refusal.into_response(json);
             if has_body {
                 // What is left of the body is not waited for, so no other request can follow it. A client
@@ -36,8 +38,11 @@ impl Gateway {
         };
         let (deployment, below) = match self.find(&request) {
             Ok(found) => found,
-            Err(refusal) => return Ok(answer(refusal)),
+            Err(refusal) => return Ok(answer(refusal, json)),
         };
+        let path = request.uri().path();
+        let json = json && !hub::speaks_text(&path[path.len() - below..], request.headers());
+        let answer = |refusal| answer(refusal, json);
         let Some(cors) = &deployment.cors else {
             return Ok(self.answer(&deployment, below, request, ends).await.unwrap_or_else(answer));
         };
@@ -71,7 +76,28 @@ impl Gateway {
         ends: Ends,
     ) -> Result<Response<Body>, Refusal> {
         let in_flight = deployment.binding.in_flight.token();
+        let path = request.uri().path();
+        let beside = hub::beside(deployment, path[path.len() - below..].trim_end_matches('/'));
+        let answer = match beside {
+            Some(beside) => self.answer_beside(deployment, beside, request, below, &ends).await,
+            None => self.answer_of_receiver(deployment, below, request, ends).await,
+        };
+        drop(in_flight);
+        answer
+    }
+
+    /// The answer of the receiver that a request asks for.
+    async fn answer_of_receiver(
+        &self,
+        deployment: &Arc<Deployment>,
+        below: usize,
+        request: Request<Incoming>,
+        ends: Ends,
+    ) -> Result<Response<Body>, Refusal> {
         let Some(receiver) = chosen(deployment, &request) else {
+            if let Some(found) = self.discover(deployment, &request, below, &ends) {
+                return Ok(found);
+            }
             if request.method() == Method::GET && deployment.receiver("websocket").is_some() {
                 return Err(websocket::upgrade_required());
             }
@@ -80,34 +106,35 @@ impl Gateway {
         if let Some(refusal) = deployment.unkept_promise(receiver) {
             return Err(refusal);
         }
-        let caller = self.admitted(deployment, receiver.configuration.kind(), below, &request, &ends)?;
-        let caller = self.met(deployment, caller).await?;
+        let kind = receiver.configuration.kind();
+        let (binding, sub_path) = meant(deployment, kind, below, &request)?;
+        let visit = Visit::of(kind, &request, described(deployment, &request, below, &ends));
+        let caller = self.admitted(deployment, &visit, &sub_path)?;
+        let caller = self.met(deployment, Hook::Connect, caller).await?;
+        let links = self.links(deployment, &request, below, &ends);
         // The receiver may keep its client for as long as the answer lasts.
         let answered = deployment.binding.chains.responds(&caller).then(|| caller.clone());
-        let mut response = self.received(deployment, receiver, &Arc::new(caller), request, ends).await?;
+        let mut response = self.received(binding, receiver, &Arc::new(caller), request, ends).await?;
+        for link in links {
+            response.headers_mut().append(header::LINK, link);
+        }
         if let Some(caller) = answered {
             deployment.respond(caller, &mut response);
         }
-        drop(in_flight);
         Ok(response)
     }
 
     /// Who asks, if a plan of the API takes them.
-    fn admitted(
+    pub(crate) fn admitted(
         &self,
         deployment: &Deployment,
-        receiver: &'static str,
-        below: usize,
-        request: &Request<Incoming>,
-        ends: &Ends,
+        visit: &Visit,
+        sub_path: &str,
     ) -> Result<Caller, Refusal> {
-        let path = request.uri().path();
-        let below = &path[path.len() - below..];
         let chains = &deployment.binding.chains;
-        let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
-        let mut caller = Caller::new(chains, receiver, below).with_accept(accept);
-        if chains.reads_request() {
-            caller = caller.with_request(Arc::new(exchange::describe(request, ends, below)));
+        let mut caller = Caller::new(chains, visit.receiver, sub_path).with_accept(visit.accept.as_deref());
+        if let Some(request) = &visit.request {
+            caller = caller.with_request(Arc::clone(request));
         }
         let plan = deployment.admit(&caller).ok_or_else(|| {
             let text = "This API has no published plan that admits requests without a credential.";
@@ -116,12 +143,17 @@ impl Gateway {
         Ok(caller.with_plan(plan))
     }
 
-    /// The client after the policies that meet it, within the time that these may take.
-    async fn met(&self, deployment: &Deployment, mut caller: Caller) -> Result<Caller, Refusal> {
+    /// The client after the policies that meet it at a hook, within the time that these may take.
+    pub(crate) async fn met(
+        &self,
+        deployment: &Deployment,
+        hook: Hook,
+        mut caller: Caller,
+    ) -> Result<Caller, Refusal> {
         let chains = &deployment.binding.chains;
         let timeout = self.options().request_timeout;
-        let connected = tokio::time::timeout(timeout, chains.connect(&mut caller)).await;
-        connected.map_err(|_| {
+        let met = tokio::time::timeout(timeout, chains.meet(hook, &mut caller)).await;
+        met.map_err(|_| {
             let text = "Request timeout: the policies of this API took too long.";
             Refusal::new(StatusCode::GATEWAY_TIMEOUT, "request.timeout", text)
         })??;
@@ -131,13 +163,12 @@ impl Gateway {
     /// The answer of a receiver.
     async fn received(
         &self,
-        deployment: &Deployment,
+        binding: &Arc<Binding>,
         receiver: &Receiver,
         caller: &Arc<Caller>,
         request: Request<Incoming>,
         ends: Ends,
     ) -> Result<Response<Body>, Refusal> {
-        let binding = &deployment.binding;
         match &receiver.configuration {
             ReceiverConfig::HttpPost(settings) => http_post::serve(binding, settings, caller, request).await,
             ReceiverConfig::Sse(settings) => {
@@ -153,8 +184,10 @@ impl Gateway {
                 let (request, caller) = (request.into_parts().0, Arc::clone(caller));
                 http_get::serve(binding, settings, receiver.qos, caller, &request, &ends.client).await
             }
-            // Its clients are called.
-            ReceiverConfig::Webhook(_) => Err(self.no_receiver()),
+            // Their clients are called, or have addresses of their own.
+            ReceiverConfig::Webhook(_) | ReceiverConfig::Websub(_) | ReceiverConfig::WebhookReceiver(_) => {
+                Err(self.no_receiver())
+            }
         }
     }
 
@@ -168,6 +201,54 @@ impl Gateway {
         self.metrics().unrouted.inc();
         Refusal::new(status, code, text)
     }
+}
+
+/// A request as it is told to policies, without its body.
+pub(crate) struct Visit {
+    receiver: &'static str,
+    accept: Option<String>,
+    request: Option<Arc<sluice_policy::Request>>,
+}
+
+impl Visit {
+    /// Of a request that came by this receiver.
+    pub(crate) fn of(
+        receiver: &'static str,
+        request: &Request<Incoming>,
+        described: Option<Arc<sluice_policy::Request>>,
+    ) -> Self {
+        let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        Self { receiver, accept: accept.map(str::to_owned), request: described }
+    }
+}
+
+/// A request as expressions see it, where anything of the API reads it.
+pub(crate) fn described(
+    deployment: &Deployment,
+    request: &Request<Incoming>,
+    below: usize,
+    ends: &Ends,
+) -> Option<Arc<sluice_policy::Request>> {
+    let path = request.uri().path();
+    let reads = deployment.binding.chains.reads_request();
+    reads.then(|| Arc::new(exchange::describe(request, ends, &path[path.len() - below..])))
+}
+
+/// What a receiver is given for a request, and the path by which flows are chosen: those of the channel that it asks
+/// for, where the API has channels.
+fn meant<'d>(
+    deployment: &'d Deployment,
+    receiver: &str,
+    below: usize,
+    request: &Request<Incoming>,
+) -> Result<(&'d Arc<Binding>, String), Refusal> {
+    let path = request.uri().path();
+    let below = &path[path.len() - below..];
+    if deployment.channels.is_empty() {
+        return Ok((&deployment.binding, below.to_owned()));
+    }
+    let chosen = chosen_channel(&deployment.api, receiver, below, request.uri(), request.headers())?;
+    Ok((hub::bound(deployment, chosen.name)?, chosen.sub_path()))
 }
 
 /// The receiver that a request asks for: the one that asks most of it.

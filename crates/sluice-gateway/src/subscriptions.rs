@@ -1,8 +1,9 @@
 //! The subscriptions that are to be served, as the management side hands them over. Where they are in their
 //! life is decided there; what is put here is delivered while its API is deployed.
 
-use sluice_api::{Callback, Problem, Subscription, SubscriptionId};
+use sluice_api::{ApiId, Callback, Problem, Subscription, SubscriptionId};
 use sluice_delivery::{DeliveryState, Failed, Replay, ReplayError};
+use sluice_message::Position;
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -19,6 +20,26 @@ impl Gateway {
     /// changes nothing.
     pub fn put_subscription(&self, subscription: Subscription) {
         self.deliveries().put(subscription);
+    }
+
+    /// Stores durably where a subscription begins that is not served yet: behind this position, at the broker of this
+    /// [identity](sluice_broker::BrokerDriver::identity).
+    ///
+    /// # Errors
+    /// The store does not take it.
+    pub async fn begin_at(
+        &self,
+        id: &SubscriptionId,
+        broker: &str,
+        position: &Position,
+    ) -> Result<(), String> {
+        self.deliveries().begin_at(id, broker, position).await.map_err(|failure| failure.to_string())
+    }
+
+    /// Tells whoever was called for this topic of an API that it is subscribed no more, and why. In the background, and
+    /// once.
+    pub fn deny_hub_subscription(&self, api: &ApiId, callback: &str, topic: &str, reason: &str) {
+        self.hub().deny(api, callback, topic, reason);
     }
 
     /// Resolves once everything published from now on will reach a subscription, or when that is not to be

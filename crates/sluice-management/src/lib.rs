@@ -1,7 +1,7 @@
 //! Managing event APIs: the registry that all ways of managing go through, and the REST contracts over it.
 //!
 //! [`Registry`] decides what is kept and what runs; [`router`] serves the REST contracts;
-//! [`Auth`] lets the administrator in; [`read_definition`] reads files in either notation. No message
+//! [`Auth`] lets the administrator in; [`read_definition`] reads files in any notation. No message
 //! passes through here.
 
 mod auth;
@@ -9,6 +9,7 @@ mod contract;
 mod definition;
 mod gravitee;
 mod native;
+mod options;
 mod page;
 mod refusal;
 mod registry;
@@ -17,11 +18,13 @@ mod request;
 mod rest;
 mod schema;
 mod time;
+mod wso2;
 
 pub use auth::{Auth, DEFAULT_PASSWORD, Password, USER};
 pub use definition::read_definition;
+pub use options::ManagementOptions;
 pub use registry::{
-    Decision, Expected, FileDefinition, ManagedApi, NewApplication, NewSubscription, Origin, Registry,
-    RegistryError, Side, SubscriptionFilter, SubscriptionUpdate,
+    Decision, Expected, FileDefinition, ManagedApi, NewApiKey, NewApplication, NewSubscription, Origin,
+    Registry, RegistryError, Side, SubscriptionFilter, SubscriptionUpdate,
 };
 pub use rest::router;

@@ -106,6 +106,13 @@ impl From<RegistryError> for Refusal {
             RegistryError::SubscriptionNotFound(id) => {
                 refusal(StatusCode::NOT_FOUND, "subscription.notFound").with("subscription", id.0)
             }
+            RegistryError::ApiKeyNotFound(name) => {
+                refusal(StatusCode::NOT_FOUND, "apiKey.notFound").with("apiKey", name)
+            }
+            RegistryError::WebhookSecretNotFound(name) => {
+                refusal(StatusCode::NOT_FOUND, "webhookSecret.notFound").with("webhookSecret", name)
+            }
+            RegistryError::Conflict(problem) => Self { status: StatusCode::CONFLICT, ..problem.into() },
             RegistryError::Invalid(problems) => problems.into(),
             RegistryError::ManagedByFile { id, file } => {
                 refusal(StatusCode::BAD_REQUEST, "api.managed.by.file")

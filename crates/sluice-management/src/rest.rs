@@ -12,23 +12,30 @@ use axum::{
     routing::get,
 };
 
-use crate::{Auth, Registry, auth::Admission, contract::pages, gravitee, native, refusal::Refusal};
+use crate::{
+    Auth, ManagementOptions, Registry, auth::Admission, contract::pages, gravitee, native, refusal::Refusal,
+    wso2,
+};
 
 /// The largest body that is read; larger ones get 413.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Every management contract and the counters, for the administrator only.
-pub fn router(registry: Registry, auth: Auth) -> Router {
-    let contracts = gravitee::contracts().into_iter().chain([native::contract()]);
+pub fn router(registry: Registry, auth: Auth, options: ManagementOptions) -> Router {
+    let contracts = gravitee::contracts().into_iter().chain([native::contract(), wso2::contract()]);
     let contracts: Vec<_> = contracts.map(Arc::new).collect();
     let served = contracts.iter().map(|contract| contract.router());
     served
         .fold(pages(&contracts), Router::merge)
+        // Where clients of its earlier versions look for it.
+        .merge(wso2::contract().router_at(""))
         .route("/metrics", get(metrics))
         .with_state(registry)
+        .layer(wso2::shared(options))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn_with_state(auth, guard))
         .layer(middleware::from_fn(in_contract))
+        .layer(middleware::from_fn(wso2::mark_older))
 }
 
 /// What is counted, for Prometheus.
@@ -85,8 +92,13 @@ async fn in_contract(request: Request, next: Next) -> Response {
     }
     let told = response.extensions_mut().remove::<Refusal>();
     let refusal = told.unwrap_or_else(|| by_status(response.status()));
-    let is_native = native::is_at(uri.path());
-    let mut answer = if is_native { native::told(&refusal) } else { gravitee::told(uri.path(), &refusal) };
+    let mut answer = if native::is_at(uri.path()) {
+        native::told(&refusal)
+    } else if wso2::is_at(uri.path()) {
+        wso2::told(&refusal)
+    } else {
+        gravitee::told(uri.path(), &refusal)
+    };
     *answer.status_mut() = refusal.status;
     for name in [header::ALLOW, header::RETRY_AFTER, header::WWW_AUTHENTICATE] {
         if let Some(value) = response.headers_mut().remove(&name) {

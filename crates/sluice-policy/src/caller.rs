@@ -144,6 +144,11 @@ impl Caller {
             .with_attributes(&self.attributes)
     }
 
+    /// The channel of the API that it uses: the path below the API's own, without slashes at its ends.
+    pub(crate) fn channel(&self) -> &str {
+        self.sub_path.trim_matches('/')
+    }
+
     /// Whether it is a subscriber that the gateway calls, in place of a client that comes.
     pub(crate) fn is_called(&self) -> bool {
         matches!(self.receiver, "webhook" | "websub")
@@ -152,7 +157,7 @@ impl Caller {
     /// The method of its request; `None` for a subscription, which is called.
     pub(crate) fn method(&self) -> Option<&str> {
         let usual = match self.receiver {
-            "http-post" => Some("POST"),
+            "http-post" | "webhook-receiver" => Some("POST"),
             "http-get" | "sse" | "websocket" => Some("GET"),
             _ => None,
         };

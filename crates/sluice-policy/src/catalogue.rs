@@ -16,6 +16,9 @@ pub struct Entry {
     pub id: &'static str,
     /// Other ids by which steps may name it.
     pub aliases: &'static [&'static str],
+    /// The versions under which steps of the contract that names a policy with its version know it; none where that
+    /// contract has no such policy.
+    pub versions: &'static [&'static str],
     /// Its name for people.
     pub name: &'static str,
     /// What it does, in one sentence.
@@ -45,14 +48,21 @@ impl Entry {
 
 /// Every policy, by id.
 pub(crate) const CATALOGUE: &[Entry] = &[
+    policies::api_key_auth::ENTRY,
+    policies::basic_auth::ENTRY,
     policies::latency::ENTRY,
+    policies::log_message::ENTRY,
     policies::message_filtering::ENTRY,
     policies::assign_attributes::ENTRY,
     policies::assign_content::ENTRY,
     policies::interrupt::ENTRY,
     policies::rate_limit::ENTRY,
+    policies::rbac::ENTRY,
+    policies::remove_headers::ENTRY,
+    policies::set_headers::ENTRY,
     policies::transform_headers::ENTRY,
     policies::webhook_signature_generator::ENTRY,
+    policies::websub_hmac_auth::ENTRY,
 ];
 
 /// Every policy, in the order of their ids.

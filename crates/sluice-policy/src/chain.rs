@@ -10,7 +10,7 @@ use sluice_expression::{Api, Environment, EvalContext, Expression, Response};
 use sluice_message::{Attributes, Message};
 
 use crate::{
-    Caller, Hook, Outcome, Rejection, Rendered, Verdict,
+    Caller, Credentials, Hook, Outcome, Rejection, Rendered, Verdict,
     catalogue::CATALOGUE,
     compile,
     flow::{self, Flow, Step},
@@ -32,6 +32,8 @@ pub(crate) struct Compiled {
     /// What is known of every client.
     pub(crate) attributes: Attributes,
     pub(crate) reads_request: bool,
+    /// Headers that are taken off every message before it gets to the broker, in lower case.
+    pub(crate) withheld: Arc<[Box<str>]>,
     /// Whether there is no flow and no rule, so that nothing needs to be known of a client.
     pub(crate) empty: bool,
 }
@@ -48,6 +50,10 @@ pub(crate) struct Terms {
 #[derive(Debug, Clone, Default)]
 pub struct Chain {
     steps: Vec<Step>,
+    /// Headers that must not get to the broker; none on the way from it.
+    withheld: Arc<[Box<str>]>,
+    /// Of the client, where a step asks.
+    channel: Box<str>,
     errors: Option<Errors>,
 }
 
@@ -60,14 +66,19 @@ struct Errors {
 
 impl Chains {
     /// Compiles every flow of an event API and of its plans, the plans' selection rules and the response
-    /// templates. Expressions see the environment as it is now; a change of it is compiled anew.
+    /// templates. Expressions see the environment as it is now; a change of it is compiled anew. `credentials` are
+    /// those of this API; what changes in them later counts at once.
     ///
     /// # Errors
     /// All problems at once, each with its path in the API: a policy that is not known or may not stand
     /// where it does, settings that are not understood, an expression that does not parse or asks for a
     /// secret or a dictionary that there is not.
-    pub fn compile(api: &EventApi, environment: &Arc<Environment>) -> Result<Self, Vec<Problem>> {
-        compile::api(api, environment, CATALOGUE).map(Self::from_compiled)
+    pub fn compile(
+        api: &EventApi,
+        environment: &Arc<Environment>,
+        credentials: &Arc<Credentials>,
+    ) -> Result<Self, Vec<Problem>> {
+        compile::api(api, environment, credentials, CATALOGUE).map(Self::from_compiled)
     }
 
     pub(crate) fn from_compiled(compiled: Compiled) -> Self {
@@ -85,24 +96,29 @@ impl Chains {
         rule.is_none() || flow::holds(rule, &caller.context())
     }
 
-    /// Runs the policies that a client meets when it comes: those of its plan, then those of the API. Flows
-    /// are chosen here, once, and stay chosen for messages and the answer.
+    /// Runs the policies that a client meets at a hook that [meets clients](Hook::meets_client): those of its plan,
+    /// then those of the API. Flows are chosen at the first, once, and stay chosen for messages and the answer.
     ///
     /// # Errors
     /// The client is turned away, and told why.
-    pub async fn connect(&self, caller: &mut Caller) -> Result<(), Rejection> {
-        if self.0.empty {
+    pub async fn meet(&self, hook: Hook, caller: &mut Caller) -> Result<(), Rejection> {
+        if self.0.empty || !hook.meets_client() {
             return Ok(());
         }
         for flow in self.chosen(caller).iter() {
-            for step in &flow.connect {
-                if !flow::holds(step.condition.as_deref(), &caller.context()) {
+            for step in flow.steps(hook) {
+                if !step.is_for(caller, &caller.context()) {
                     continue;
                 }
-                if let Err(mut rejection) = step.policy.connect(caller).await {
-                    rejection.headers = std::mem::take(&mut caller.answer_headers);
-                    rejection.response =
-                        self.rendered(caller, &rejection.key, &rejection.parameters).map(Box::new);
+                if let Err(mut rejection) = step.policy.meet(caller).await {
+                    for header in &std::mem::take(&mut caller.answer_headers) {
+                        if rejection.headers.get(&header.name).is_none() {
+                            rejection.headers.append(header.name.clone(), header.value.clone());
+                        }
+                    }
+                    if let Some(rendered) = self.rendered(caller, &rejection.key, &rejection.parameters) {
+                        rejection.response = Some(Box::new(rendered));
+                    }
                     return Err(rejection);
                 }
             }
@@ -127,7 +143,7 @@ impl Chains {
         }
         for flow in self.chosen(caller).iter() {
             for step in &flow.respond {
-                if flow::holds(step.condition.as_deref(), &caller.context().with_response(Some(answer))) {
+                if step.is_for(caller, &caller.context().with_response(Some(answer))) {
                     step.policy.respond(caller, answer);
                 }
             }
@@ -147,7 +163,10 @@ impl Chains {
             fitting.flat_map(|flow| flow.steps(hook)).filter_map(|step| step.bind(&context)).collect();
         let told = self.has_templates() && !steps.is_empty();
         let errors = told.then(|| Errors { chains: self.clone(), accept: caller.accept.clone() });
-        Chain { steps, errors }
+        let withheld = if hook == Hook::Publish { Arc::clone(&self.0.withheld) } else { Arc::default() };
+        let asks = steps.iter().any(|step| step.execution.is_some());
+        let channel = if asks { caller.channel().into() } else { Box::default() };
+        Chain { steps, withheld, channel, errors }
     }
 
     /// The answer that the API has written for an error with this key, in a content type that the client
@@ -167,6 +186,11 @@ impl Chains {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.empty
+    }
+
+    /// Whether a header carries a key of this API.
+    pub(crate) fn withholds(&self, header: &str) -> bool {
+        self.0.withheld.iter().any(|name| name.eq_ignore_ascii_case(header))
     }
 
     pub(crate) fn has_templates(&self) -> bool {
@@ -192,9 +216,9 @@ impl Chains {
 }
 
 impl Chain {
-    /// Whether it has no policy, so that messages pass as they are.
+    /// Whether it has nothing to do, so that messages pass as they are.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && self.withheld.is_empty()
     }
 
     /// Runs the policies on a message, up to the first that lets it go no further. A step with a condition
@@ -203,10 +227,14 @@ impl Chain {
     /// `context` is what expressions can see beside the message: [`Caller::context`].
     pub fn run(&self, context: &EvalContext<'_>, mut message: Message) -> Outcome {
         let mut delay = Duration::ZERO;
-        for Step { policy, message_condition, .. } in &self.steps {
-            if !flow::holds(message_condition.as_deref(), &context.with_message(&message)) {
+        if self.withheld.iter().any(|name| message.headers().get(name).is_some()) {
+            message = self.without_keys(&message);
+        }
+        for step in &self.steps {
+            if !step.takes(context, &message, &self.channel) {
                 continue;
             }
+            let policy = &step.policy;
             match policy.apply(context, message) {
                 Verdict::Continue(next) => message = next,
                 Verdict::Delay(next, time) => {
@@ -222,12 +250,18 @@ impl Chain {
         if delay.is_zero() { Outcome::Pass(message) } else { Outcome::Delayed(message, delay) }
     }
 
+    fn without_keys(&self, message: &Message) -> Message {
+        let mut headers = message.headers().clone();
+        self.withheld.iter().for_each(|name| headers.remove(name));
+        message.to_builder().headers(headers).build()
+    }
+
     fn told(&self, context: &EvalContext<'_>, mut rejection: Rejection) -> Rejection {
         if let Some(Errors { chains, accept }) = &self.errors {
             let templates = &chains.0.templates;
             let rendered =
                 templates.render(&rejection.key, accept.as_deref(), &rejection.parameters, context);
-            rejection.response = rendered.map(Box::new);
+            rejection.response = rendered.map(Box::new).or(rejection.response);
         }
         rejection
     }

@@ -3,7 +3,7 @@
 //! What is switched off is checked like the rest, since one switch brings it back, and then left out. The
 //! flows of a closed plan are not looked at: nobody can use it again.
 
-use std::{cell::Cell, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::Value;
 use sluice_api::{EventApi, Plan, PlanStatus, Problem, Step as Written};
@@ -11,26 +11,28 @@ use sluice_expression::{Api, Environment};
 use sluice_message::Attributes;
 
 use crate::{
-    Hook,
+    Credentials, Hook,
     caller::attribute,
     catalogue::{self, Entry},
     chain::{Compiled, Terms},
     flow::{Flow, Step, receiver_kind},
-    site::Site,
+    site::{Needs, Site},
     templates::Templates,
 };
 
 /// What a channel may name in `entrypoints`, also those receivers that this API does not have.
-const RECEIVERS: [&str; 6] = ["http-get", "http-post", "sse", "webhook", "websocket", "websub"];
+const RECEIVERS: [&str; 7] =
+    ["http-get", "http-post", "sse", "webhook", "webhook-receiver", "websocket", "websub"];
 
 /// Compiles what an API says about policies, with the policies of a catalogue.
 pub(crate) fn api(
     api: &EventApi,
     environment: &Arc<Environment>,
+    credentials: &Arc<Credentials>,
     catalogue: &[Entry],
 ) -> Result<Compiled, Vec<Problem>> {
-    let reads_request = Cell::new(false);
-    let site = Site { environment, has_message: false, reads_request: &reads_request };
+    let needs = Needs::default();
+    let site = Site { environment, credentials, has_message: false, needs: &needs };
     let mut compiler = Compiler { catalogue, site, problems: Vec::new() };
     let own = compiler.flows("flows", &api.flows);
     let plans = api.plans.iter().enumerate().filter(|(_, plan)| plan.status != PlanStatus::Closed);
@@ -53,7 +55,8 @@ pub(crate) fn api(
         own,
         templates,
         attributes,
-        reads_request: reads_request.get(),
+        reads_request: needs.request.get(),
+        withheld: needs.withheld.take().into_iter().collect(),
     })
 }
 
@@ -99,6 +102,8 @@ impl Compiler<'_> {
                 condition: self.noted(&path, condition).flatten(),
                 connect: self.steps(&path, Hook::Connect, &flow.connect),
                 respond: self.steps(&path, Hook::Respond, &flow.respond),
+                subscribe: self.steps(&path, Hook::Subscribe, &flow.subscribe),
+                unsubscribe: self.steps(&path, Hook::Unsubscribe, &flow.unsubscribe),
                 publish: self.steps(&path, Hook::Publish, &flow.publish),
                 deliver: self.steps(&path, Hook::Deliver, &flow.deliver),
             };
@@ -148,16 +153,20 @@ impl Compiler<'_> {
             }
             condition => Ok(condition),
         });
-        match (self.policy(hook, written), condition, message_condition) {
-            (Ok(policy), Ok(condition), Ok(message_condition)) => Ok(Step {
+        let here = self.site.with_messages(hook.has_message());
+        let execution = here.execution("executionCondition", written.execution_condition.as_deref());
+        match (self.policy(hook, written), condition, message_condition, execution) {
+            (Ok(policy), Ok(condition), Ok(message_condition), Ok(execution)) => Ok(Step {
                 policy,
                 condition: condition.map(Arc::new),
                 message_condition: message_condition.map(Arc::new),
+                execution: execution.map(Arc::new),
             }),
-            (policy, condition, message_condition) => {
+            (policy, condition, message_condition, execution) => {
                 let mut problems = policy.err().unwrap_or_default();
                 problems.extend(condition.err());
                 problems.extend(message_condition.err());
+                problems.extend(execution.err());
                 Err(problems)
             }
         }

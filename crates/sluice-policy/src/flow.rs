@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use sluice_api::{Channel, ChannelOperator, HttpSelector, Operation};
 use sluice_expression::{EvalContext, Expression};
+use sluice_message::Message;
 
-use crate::{Caller, Hook, Policy};
+use crate::{
+    Caller, Hook, Policy,
+    cel::{Condition, View},
+};
 
 /// A flow with its steps that are switched on.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub(crate) struct Flow {
     pub(crate) condition: Option<Expression>,
     pub(crate) connect: Vec<Step>,
     pub(crate) respond: Vec<Step>,
+    pub(crate) subscribe: Vec<Step>,
+    pub(crate) unsubscribe: Vec<Step>,
     pub(crate) publish: Vec<Step>,
     pub(crate) deliver: Vec<Step>,
 }
@@ -27,6 +33,8 @@ pub(crate) struct Step {
     pub(crate) condition: Option<Arc<Expression>>,
     /// Asked for each message.
     pub(crate) message_condition: Option<Arc<Expression>>,
+    /// Asked each time that the step is reached, after the other two.
+    pub(crate) execution: Option<Arc<Condition>>,
 }
 
 impl Flow {
@@ -34,6 +42,8 @@ impl Flow {
         match hook {
             Hook::Connect => &self.connect,
             Hook::Respond => &self.respond,
+            Hook::Subscribe => &self.subscribe,
+            Hook::Unsubscribe => &self.unsubscribe,
             Hook::Publish => &self.publish,
             Hook::Deliver => &self.deliver,
         }
@@ -55,7 +65,7 @@ impl Flow {
         let operation = match hook {
             Hook::Publish => Operation::Publish,
             Hook::Deliver => Operation::Subscribe,
-            Hook::Connect | Hook::Respond => return true,
+            Hook::Connect | Hook::Respond | Hook::Subscribe | Hook::Unsubscribe => return true,
         };
         self.channel
             .as_ref()
@@ -68,8 +78,24 @@ impl Step {
     pub(crate) fn bind(&self, context: &EvalContext<'_>) -> Option<Self> {
         holds(self.condition.as_deref(), context).then(|| {
             let policy = self.policy.bind(context).unwrap_or_else(|| self.policy.clone());
-            Self { policy, condition: None, message_condition: self.message_condition.clone() }
+            Self { policy, condition: None, ..self.clone() }
         })
+    }
+
+    /// Whether it runs for a client that is met or answered.
+    pub(crate) fn is_for(&self, caller: &Caller, context: &EvalContext<'_>) -> bool {
+        holds(self.condition.as_deref(), context) && self.executes(context, None, caller.channel())
+    }
+
+    /// Whether it runs on a message.
+    pub(crate) fn takes(&self, context: &EvalContext<'_>, message: &Message, channel: &str) -> bool {
+        holds(self.message_condition.as_deref(), &context.with_message(message))
+            && self.executes(context, Some(message), channel)
+    }
+
+    fn executes(&self, context: &EvalContext<'_>, message: Option<&Message>, channel: &str) -> bool {
+        let execution = self.execution.as_ref();
+        execution.is_none_or(|condition| condition.holds(&View::new(*context, message, channel)))
     }
 }
 
@@ -87,8 +113,8 @@ fn channel_fits(channel: &Channel, caller: &Caller) -> bool {
     let receivers = &channel.entrypoints;
     let operations = &channel.operations;
     let (publishes, subscribes) = match caller.receiver {
-        "http-post" => (true, false),
-        "websocket" => (true, true),
+        "http-post" | "webhook-receiver" => (true, false),
+        "websocket" | "websub" => (true, true),
         _ => (false, true),
     };
     let directed = operations.is_empty()

@@ -1,20 +1,24 @@
 //! Policies: rules that run between a client and a broker, in chains that are compiled once for each event API.
 //!
 //! When a client comes, its receiver makes a [`Caller`], runs the policies that stand at
-//! [`Hook::Connect`] ([`Chains::connect`], which may wait) and those at [`Hook::Respond`] on the head of the
+//! [`Hook::Connect`] ([`Chains::meet`], which may wait) and those at [`Hook::Respond`] on the head of the
 //! answer ([`Chains::respond`]). It then selects the [`Chain`] for messages once and runs it on each: before the
 //! broker on the way in ([`Hook::Publish`]), before the client on the way out ([`Hook::Deliver`]). Chains for
 //! messages do no I/O and do not wait. Each policy is one file in `policies`.
 
 mod caller;
 mod catalogue;
+mod cel;
 mod chain;
 mod compile;
+mod credentials;
 mod flow;
 mod freemarker;
+mod identity;
 mod policies;
 mod policy;
 mod rejection;
+mod secrecy;
 mod site;
 mod templates;
 #[cfg(test)]
@@ -24,6 +28,7 @@ mod topics;
 pub use caller::Caller;
 pub use catalogue::{Entry, catalogue};
 pub use chain::{Chain, Chains};
+pub use credentials::{ApiKey, Credentials, WebhookSecret};
 pub use policy::{DropReason, Hook, Outcome, Policy, Verdict};
 pub use rejection::{Rejection, Rendered};
 pub use sluice_expression::{

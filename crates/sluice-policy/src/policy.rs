@@ -13,6 +13,10 @@ use crate::{Caller, Rejection};
 pub enum Hook {
     /// When a client comes, before anything else.
     Connect,
+    /// When somebody asks a hub to be called, before that is verified.
+    Subscribe,
+    /// When somebody asks a hub not to be called any more.
+    Unsubscribe,
     /// Before the first byte of the answer to it.
     Respond,
     /// For each message from the client to the broker.
@@ -23,26 +27,35 @@ pub enum Hook {
 
 impl Hook {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 4] = [Self::Connect, Self::Publish, Self::Deliver, Self::Respond];
+    pub const ALL: [Self; 6] =
+        [Self::Connect, Self::Subscribe, Self::Unsubscribe, Self::Publish, Self::Deliver, Self::Respond];
 
     /// Its name in definitions.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "connect",
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
             Self::Respond => "respond",
             Self::Publish => "publish",
             Self::Deliver => "deliver",
         }
     }
 
-    /// Its name in the management contract.
-    pub const fn phase(self) -> &'static str {
+    /// Its name in the management contract that speaks of phases; `None` where that has none.
+    pub const fn phase(self) -> Option<&'static str> {
         match self {
-            Self::Connect => "request",
-            Self::Respond => "response",
-            Self::Publish => "publish",
-            Self::Deliver => "subscribe",
+            Self::Connect => Some("request"),
+            Self::Respond => Some("response"),
+            Self::Publish => Some("publish"),
+            Self::Deliver => Some("subscribe"),
+            Self::Subscribe | Self::Unsubscribe => None,
         }
+    }
+
+    /// Whether a client is judged there by its request, and may be turned away.
+    pub const fn meets_client(self) -> bool {
+        matches!(self, Self::Connect | Self::Subscribe | Self::Unsubscribe)
     }
 
     /// Whether policies see a message there.
@@ -57,8 +70,9 @@ pub trait Policy: fmt::Debug + Send + Sync {
     /// The id under which it stands in the catalogue.
     fn id(&self) -> &'static str;
 
-    /// Judges a client that comes. It may wait, and change what is known of the client from here on.
-    fn connect<'a>(&'a self, _caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
+    /// Judges a client that comes, or that subscribes or unsubscribes at a hub: at a hook that
+    /// [meets clients](Hook::meets_client). It may wait, and change what is known of the client from here on.
+    fn meet<'a>(&'a self, _caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
         future::ready(Ok(())).boxed()
     }
 

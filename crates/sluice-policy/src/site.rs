@@ -1,10 +1,16 @@
 //! The place for which expressions are written: what can be read there is checked when they are parsed, so
 //! that one that can never have a value is refused when an API is deployed.
 
-use std::cell::Cell;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    sync::Arc,
+};
 
 use sluice_api::Problem;
 use sluice_expression::{Environment, Expression, ExpressionError};
+
+use crate::{Credentials, cel::Condition};
 
 /// Why an expression cannot stand where it does.
 #[derive(Debug)]
@@ -19,10 +25,20 @@ pub(crate) struct Refused {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Site<'a> {
     pub(crate) environment: &'a Environment,
+    /// The keys and secrets of the API, for policies that keep them at hand.
+    pub(crate) credentials: &'a Arc<Credentials>,
     /// Whether there is a message.
     pub(crate) has_message: bool,
-    /// Set when something needs the HTTP request of a client.
-    pub(crate) reads_request: &'a Cell<bool>,
+    pub(crate) needs: &'a Needs,
+}
+
+/// What the parts of an API turn out to need while it is compiled.
+#[derive(Debug, Default)]
+pub(crate) struct Needs {
+    /// The HTTP request of each client.
+    pub(crate) request: Cell<bool>,
+    /// Headers that must not get to a broker, in lower case.
+    pub(crate) withheld: RefCell<BTreeSet<Box<str>>>,
 }
 
 impl Site<'_> {
@@ -33,7 +49,12 @@ impl Site<'_> {
 
     /// Asks for the HTTP request of each client.
     pub(crate) fn read_request(&self) {
-        self.reads_request.set(true);
+        self.needs.request.set(true);
+    }
+
+    /// Keeps a header of clients from the broker.
+    pub(crate) fn withhold(&self, header: &str) {
+        self.needs.withheld.borrow_mut().insert(header.to_ascii_lowercase().into());
     }
 
     /// Parses a text that may have expressions in it; a problem is told at `path`.
@@ -86,6 +107,17 @@ impl Site<'_> {
             return Err(Problem::new(path, "expression.invalid", message));
         }
         Ok(expression)
+    }
+
+    /// Parses the CEL condition of a step, which may be left out.
+    pub(crate) fn execution(&self, path: &str, source: Option<&str>) -> Result<Option<Condition>, Problem> {
+        let Some(source) = source.filter(|source| !source.trim().is_empty()) else { return Ok(None) };
+        let condition = Condition::parse(source, self.has_message);
+        let condition = condition.map_err(|message| Problem::new(path, "expression.invalid", message))?;
+        if condition.reads_request() {
+            self.read_request();
+        }
+        Ok(Some(condition))
     }
 
     /// Parses a condition that may be left out; a blank one is none, as both dialects have it.

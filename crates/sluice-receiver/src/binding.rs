@@ -6,7 +6,7 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use sluice_api::{ApiId, EventApi};
 use sluice_broker::BrokerDriver;
 use sluice_message::Topic;
-use sluice_policy::{Chains, ChosenBy};
+use sluice_policy::{Chains, ChosenBy, Credentials};
 use sluice_stream::{Begin, Hubs, Notes, Positions};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -19,6 +19,10 @@ pub struct Binding {
     pub api: ApiId,
     /// The definition served.
     pub definition: Arc<EventApi>,
+    /// The channel that it is about, where the API has channels.
+    pub channel: Option<Arc<str>>,
+    /// The keys and secrets of the API.
+    pub credentials: Arc<Credentials>,
     /// The broker that messages come from.
     pub driver: Arc<dyn BrokerDriver>,
     /// What messages are published to: the same broker, or the spool before it.

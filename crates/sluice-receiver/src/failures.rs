@@ -6,12 +6,13 @@ use tracing::{debug, warn};
 
 use crate::{Refusal, seldom::Seldom};
 
-/// Publishes of one API that failed, and those that could not be noted: each told at most once in ten seconds, with
-/// the number of those between.
+/// Publishes of one API that failed, those that could not be noted, and those that could not be verified: each told at
+/// most once in ten seconds, with the number of those between.
 #[derive(Debug, Default)]
 pub struct FailureLog {
     publishes: Seldom,
     notes: Seldom,
+    unverifiable: Seldom,
 }
 
 impl FailureLog {
@@ -34,6 +35,17 @@ impl FailureLog {
             warn!(
                 %api, %error, failures_before = failures - 1,
                 "It cannot be noted which messages are published; one that is sent again will be there twice."
+            );
+        }
+    }
+
+    /// Tells of a webhook that was refused because there is no secret by which it could be verified.
+    pub(crate) fn tell_unverifiable(&self, api: &ApiId) {
+        if let Some(refused) = self.unverifiable.tell(1) {
+            warn!(
+                %api, refused_before = refused - 1,
+                "Webhooks are refused, as there is no secret to verify them with; set sender.secrets of the \
+                 webhook-receiver, or make a webhook secret of the API."
             );
         }
     }

@@ -1,4 +1,5 @@
-//! Publishing once: a POST that comes again with the same `Idempotency-Key` is not published again.
+//! Publishing once: a POST that comes again with the same `Idempotency-Key`, or with the id of the same delivery of a
+//! webhook, is not published again.
 //!
 //! Keys of publishes under way are known in memory; a publish that the broker has acknowledged is noted in the
 //! store before it is answered, so that it is known behind a restart, too. One that fails leaves nothing behind,
@@ -36,6 +37,9 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-rep
 /// The longest key, in bytes.
 const MAX_KEY: usize = 255;
 
+/// Bytes that a publish under a name takes beside its body, so that as few can be under way as there is room for.
+pub(crate) const ROOM: usize = 1024;
+
 /// How long the store may take to read or write a note. A disk that hangs must not keep a publisher waiting
 /// whose message the broker has.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,7 +61,39 @@ pub(crate) enum Done {
 #[derive(Debug, Default)]
 pub struct KeysInUse(Mutex<HashSet<String>>);
 
-/// A key that nobody else publishes with meanwhile.
+/// A name under which a message is published once.
+#[derive(Debug)]
+pub(crate) struct Once {
+    name: String,
+    /// How long the name is remembered.
+    window: Duration,
+    /// What it is made of, in words for the client.
+    made_of: &'static str,
+    /// Whether what comes under it again must be the same. An `Idempotency-Key` that is used twice is a mistake of its
+    /// client; a delivery is the same by its id, whatever its sender writes into it about the repetition.
+    is_compared: bool,
+}
+
+impl Once {
+    /// For an `Idempotency-Key` of this client.
+    pub(crate) fn by_key(binding: &Binding, caller: &Caller, method: &Method, key: &str) -> Self {
+        Self {
+            name: note_name(binding, caller, method, key),
+            window: Duration::from_millis(binding.definition.guarantees.idempotency_window_ms),
+            made_of: "Idempotency-Key",
+            is_compared: true,
+        }
+    }
+
+    /// For the delivery with this id to this API and channel, whoever brings it.
+    pub(crate) fn by_delivery(binding: &Binding, id: &[u8], window: Duration) -> Self {
+        let parts = [b"delivery", id].into_iter().chain(binding.channel.as_deref().map(str::as_bytes));
+        let name = format!("{}{}", notes_prefix(&binding.api), digest(parts));
+        Self { name, window, made_of: "delivery id", is_compared: false }
+    }
+}
+
+/// A name that nobody else publishes under meanwhile.
 struct Claim<'a> {
     keys: &'a KeysInUse,
     name: &'a str,
@@ -122,14 +158,14 @@ const fn is_bare(byte: u8) -> bool {
 }
 
 /// The name under which it is noted that a client has published with a key. The same key of another API, of
-/// another subscription or plan, or with another method is another name.
-pub(crate) fn note_name(binding: &Binding, caller: &Caller, method: &Method, key: &str) -> String {
+/// another channel, subscription or plan, or with another method is another name.
+fn note_name(binding: &Binding, caller: &Caller, method: &Method, key: &str) -> String {
     let (kind, id) = match caller.subscription() {
         Some(subscription) => ("subscription", &*subscription.id.0),
         None => ("plan", caller.plan().map_or("", |plan| &plan.0)),
     };
-    let parts = [kind, id, method.as_str(), key].map(str::as_bytes);
-    format!("{}{}", notes_prefix(&binding.api), digest(parts))
+    let parts = [kind, id, method.as_str(), key].into_iter().chain(binding.channel.as_deref());
+    format!("{}{}", notes_prefix(&binding.api), digest(parts.map(str::as_bytes)))
 }
 
 /// What the names of all notes of an API's publishers begin with.
@@ -137,29 +173,36 @@ pub fn notes_prefix(api: &ApiId) -> String {
     format!("idempotency:{api}:")
 }
 
-/// Publishes what the policies made of a message, unless the message was published under this name before.
+/// Publishes what the policies made of a message, unless the message was published under one of these names before.
 ///
 /// # Errors
-/// 409 while another publish under this name is under way; 422 where another message was published under it, or
+/// 409 while another publish under such a name is under way; 422 where another message was published under a key, or
 /// this one elsewhere; 503 when the store cannot say; and those of [`Admitted::publish`].
 pub(crate) async fn once(
     binding: &Binding,
-    name: &str,
+    names: &[Once],
     message: &Message,
     admitted: Admitted<'_>,
 ) -> Result<Done, Refusal> {
-    let Some(_claim) = binding.keys_in_use.claim(name) else { return Err(in_flight()) };
+    let claims =
+        names.iter().map(|once| binding.keys_in_use.claim(&once.name).ok_or_else(|| in_flight(once)));
+    let _claims = claims.collect::<Result<Vec<_>, _>>()?;
     let fingerprint = fingerprint(message, &admitted);
-    match noted(binding, name).await? {
-        None => {}
-        Some(former) if former == fingerprint => {
-            binding.metrics.replayed.inc();
-            return Ok(Done::Replayed);
+    for once in names {
+        match noted(binding, &once.name).await? {
+            None => {}
+            Some(former) if !once.is_compared || former == fingerprint => {
+                binding.metrics.replayed.inc();
+                return Ok(Done::Replayed);
+            }
+            Some(_) => return Err(reused()),
         }
-        Some(_) => return Err(reused()),
     }
     admitted.publish().await?;
-    note(binding, name, fingerprint).await;
+    if let Err(error) = note(binding, names, &fingerprint).await {
+        binding.metrics.unnoted.inc();
+        binding.failures.tell_unnoted(&binding.api, &error);
+    }
     Ok(Done::Published)
 }
 
@@ -196,21 +239,21 @@ async fn noted(binding: &Binding, name: &str) -> Result<Option<String>, Refusal>
 }
 
 /// Remembers that a message was published. Where that fails the publisher is not told: the broker has the message.
-async fn note(binding: &Binding, name: &str, fingerprint: String) {
-    let window = Duration::from_millis(binding.definition.guarantees.idempotency_window_ms);
-    let written = timeout(STORE_TIMEOUT, binding.notes.write(name, fingerprint, Some(window))).await;
-    if let Err(error) = written.unwrap_or_else(|_| Err(too_slow())) {
-        binding.metrics.unnoted.inc();
-        binding.failures.tell_unnoted(&binding.api, &error);
+async fn note(binding: &Binding, names: &[Once], fingerprint: &str) -> Result<(), NotesError> {
+    for Once { name, window, .. } in names {
+        let written = binding.notes.write(name, fingerprint.to_owned(), Some(*window));
+        timeout(STORE_TIMEOUT, written).await.unwrap_or_else(|_| Err(too_slow()))?;
     }
+    Ok(())
 }
 
 fn too_slow() -> NotesError {
     NotesError::Store(format!("The store did not answer within {} s.", STORE_TIMEOUT.as_secs()))
 }
 
-fn in_flight() -> Refusal {
-    let text = "A message with this Idempotency-Key is on its way to the broker. Try again in a moment.";
+fn in_flight(once: &Once) -> Refusal {
+    let text =
+        format!("A message with this {} is on its way to the broker. Try again in a moment.", once.made_of);
     Refusal::new(StatusCode::CONFLICT, "idempotency.in-flight", text).with_retry_after(RETRY_AFTER)
 }
 

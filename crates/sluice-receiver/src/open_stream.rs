@@ -9,13 +9,14 @@ use std::{
     },
 };
 
+use http::StatusCode;
 use sluice_policy::Caller;
 use sluice_stream::Standing;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, warn};
 
 use crate::{
-    Binding,
+    Binding, Refusal,
     seldom::Seldom,
     streams::{SlowClientEnd, Stream},
     succession,
@@ -49,24 +50,33 @@ pub(crate) struct OpenStream {
 }
 
 impl OpenStream {
-    /// A stream of the receiver of this kind.
+    /// A stream of the receiver of this kind, which may have so many of this API open at once.
+    ///
+    /// # Errors
+    /// 503 when as many are open.
     pub(crate) fn new(
         binding: &Arc<Binding>,
         kind: &'static str,
         caller: Arc<Caller>,
         client: &Client,
-    ) -> Self {
+        limit: Option<u32>,
+    ) -> Result<Self, Refusal> {
+        let stream = binding.streams.add(&binding.api, kind, client.address, &caller, limit);
+        let stream = stream.ok_or_else(|| {
+            let text = "This API has as many clients connected as it may. Try again later.";
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "receiver.full", text)
+        })?;
         binding.metrics.streams.inc();
         debug!(api = %binding.api, client = %client.address, "A stream begins.");
-        Self {
-            stream: binding.streams.add(&binding.api, kind, client.address, &caller),
+        Ok(Self {
+            stream,
             caller,
             client: client.address,
             has_stalled: Arc::clone(&client.has_stalled),
             skips: Seldom::default(),
             _in_flight: binding.in_flight.token(),
             binding: Arc::clone(binding),
-        }
+        })
     }
 
     /// Lets people see how far it is behind.
@@ -158,7 +168,7 @@ mod tests {
     async fn each_skip_is_counted_and_listed_though_not_each_is_told() {
         let binding = Arc::new(testing::binding(&json!({}), &json!([])));
         let caller = testing::caller(&binding, "sse");
-        let open = OpenStream::new(&binding, "sse", caller, &testing::request().1);
+        let open = OpenStream::new(&binding, "sse", caller, &testing::request().1, None).unwrap();
         for messages in 1..=3 {
             open.skipped(messages);
         }

@@ -4,7 +4,7 @@
 pub fn parameters(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(name), decoded(value))
+        (decoded(name, b' '), decoded(value, b' '))
     })
 }
 
@@ -13,7 +13,13 @@ pub(crate) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
     parameters(query.unwrap_or_default()).find(|(found, _)| found == name).map(|(_, value)| value)
 }
 
-fn decoded(text: &str) -> String {
+/// A path without its escapes; in it a plus sign is one.
+pub(crate) fn unescaped(path: &str) -> String {
+    decoded(path, b'+')
+}
+
+/// A text without its escapes, and with this in place of plus signs.
+fn decoded(text: &str, plus: u8) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
@@ -24,7 +30,7 @@ fn decoded(text: &str) -> String {
                 &behind[2..]
             }
             _ => {
-                bytes.push(if byte == b'+' { b' ' } else { byte });
+                bytes.push(if byte == b'+' { plus } else { byte });
                 behind
             }
         };
@@ -43,5 +49,6 @@ mod tests {
         assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(parameter(Some("x=1&x=2"), "x").as_deref(), Some("1"));
         assert_eq!(parameter(None, "x"), None);
+        assert_eq!(unescaped("/a+b%20%2b"), "/a+b +");
     }
 }

@@ -23,6 +23,8 @@ pub struct Refusal {
     key: Option<&'static str>,
     /// Seconds after which the client may try again.
     retry_after: Option<u8>,
+    /// The methods that are served instead.
+    allow: Option<&'static str>,
     /// What is for the log alone: addresses and the broker's own words.
     detail: Option<String>,
     /// What a policy or the API adds to the answer, or says in place of it.
@@ -39,7 +41,8 @@ struct Told {
 impl Refusal {
     /// A refusal with these parts.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), key: None, retry_after: None, detail: None, told: None }
+        let message = message.into();
+        Self { status, code, message, key: None, retry_after: None, allow: None, detail: None, told: None }
     }
 
     /// The same with the name that another contract has for this error, shown beside the code.
@@ -54,6 +57,12 @@ impl Refusal {
     pub const fn with_retry_after(mut self, seconds: u8) -> Self {
         self.retry_after = Some(seconds);
         self
+    }
+
+    /// A refusal of a request by a method that is not served at its address, naming those that are.
+    pub fn of_method(allow: &'static str) -> Self {
+        let text = format!("This address takes {allow} only.");
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "request.method", text) }
     }
 
     /// Whether a policy of the API says so, rather than the gateway or the broker.
@@ -98,6 +107,9 @@ impl Refusal {
         let is_away = self.status == StatusCode::SERVICE_UNAVAILABLE;
         if let Some(seconds) = self.retry_after.or_else(|| is_away.then_some(RETRY_AFTER)) {
             headers.insert(header::RETRY_AFTER, u16::from(seconds).into());
+        }
+        if let Some(methods) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         if self.status == StatusCode::UPGRADE_REQUIRED {
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));

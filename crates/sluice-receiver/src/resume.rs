@@ -170,11 +170,16 @@ fn unknown(text: String) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, "position.unknown", text)
 }
 
-/// The name under which it is stored how far a client has come: one for each broker, since a position says
-/// nothing at another.
+/// The name under which it is stored how far a client has come: one for each broker and each channel, since a position
+/// says nothing at another.
 async fn reader(binding: &Binding, identifier: &str) -> Result<String, DriverError> {
     let broker = binding.driver.identity().await?;
-    Ok(client_reader(&binding.api.0, &format!("{broker}:{identifier}")))
+    let reader = match &binding.channel {
+        // No channel has this sign in its name, so that no other one with another identifier reads the same.
+        Some(channel) => format!("{broker}:{channel}#{identifier}"),
+        None => format!("{broker}:{identifier}"),
+    };
+    Ok(client_reader(&binding.api.0, &reader))
 }
 
 /// How far a reader has come, where that is stored.
@@ -340,6 +345,42 @@ mod tests {
         };
         assert_eq!(begins(&elsewhere).await, "t@0#2;u@0#-1".parse().unwrap());
         assert_eq!(begins(&one.binding).await, position);
+    }
+
+    #[tokio::test]
+    async fn a_position_of_one_channel_is_neither_remembered_nor_taken_in_another() {
+        let bench = Bench::new(8, &json!({}));
+        for topic in ["t", "u"] {
+            bench.publish(topic, "x").await;
+            bench.publish(topic, "y").await;
+        }
+        let [one, other] = [("prices", "t"), ("orders", "u")].map(|(channel, topic)| {
+            let topics = vec![Topic::from(topic)];
+            let binding = Binding {
+                channel: Some(channel.into()),
+                driver: Arc::clone(&bench.binding.driver),
+                positions: Arc::clone(&bench.binding.positions),
+                begin: Begin::Earliest,
+                ..testing::binding_of(&json!({}))
+            };
+            (binding, topics)
+        });
+        let readers = async |binding| reader(binding, "me").await.unwrap();
+        assert_ne!(readers(&one.0).await, readers(&other.0).await);
+        assert_ne!(readers(&one.0).await, readers(&bench.binding).await);
+        let position: Position = "t@0#0".parse().unwrap();
+        remember(&one.0, &readers(&one.0).await, position.clone());
+        let begins = async |(binding, topics): &(Binding, Vec<Topic>), bookmark| {
+            let placed = place(binding, topics, bookmark, Lag::CatchUp, true).await;
+            placed.map(|placed| (placed.cursor.position(), placed.has_gap))
+        };
+        let me = || Bookmark::Remembered("me".to_owned());
+        assert_eq!(begins(&one, me()).await.unwrap(), (position.clone(), false));
+        let fresh = begins(&other, me()).await.unwrap();
+        assert!(!fresh.1 && fresh.0.nexts().all(|(topic, ..)| topic.as_str() == "u"), "{fresh:?}");
+        let brought = || Bookmark::Position(position.encode());
+        assert_eq!(begins(&one, brought()).await.unwrap().0, position);
+        assert_eq!(begins(&other, brought()).await.unwrap_err().code, "position.unknown");
     }
 
     /// Header values that look like positions more or less, and others that do not.

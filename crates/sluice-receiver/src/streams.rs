@@ -2,7 +2,7 @@
 //! too slow. Looked at by people through the management API; nothing on a message's way waits for it.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -100,10 +100,17 @@ pub struct StreamSummary {
     pub farthest_behind: u64,
 }
 
+/// The streams that are open, and how many they are of each receiver of each API.
+#[derive(Debug, Default)]
+struct Open {
+    streams: HashMap<u64, Arc<Stream>>,
+    counts: HashMap<(ApiId, &'static str), usize>,
+}
+
 /// All open streams of a gateway.
 #[derive(Debug, Default)]
 pub struct Streams {
-    open: Mutex<HashMap<u64, Arc<Stream>>>,
+    open: Mutex<Open>,
     slow: Mutex<HashMap<ApiId, VecDeque<SlowClient>>>,
     next: AtomicU64,
 }
@@ -113,7 +120,8 @@ impl Streams {
     pub fn of_api(&self, api: &ApiId, limit: usize) -> Vec<Arc<Stream>> {
         let mut streams: Vec<_> = {
             let open = self.open();
-            open.values()
+            open.streams
+                .values()
                 .filter(|stream| stream.api == *api)
                 .map(|stream| (stream.behind(), Arc::clone(stream)))
                 .collect()
@@ -125,7 +133,7 @@ impl Streams {
     /// The streams of an API in numbers.
     pub fn summary(&self, api: &ApiId) -> StreamSummary {
         let open = self.open();
-        let own = open.values().filter(|stream| stream.api == *api);
+        let own = open.streams.values().filter(|stream| stream.api == *api);
         own.fold(StreamSummary::default(), |summary, stream| StreamSummary {
             open: summary.open + 1,
             farthest_behind: summary.farthest_behind.max(stream.behind()),
@@ -142,13 +150,21 @@ impl Streams {
         self.slow().remove(api);
     }
 
+    /// A stream that begins; `None` where its receiver has as many of this API open as this limit allows.
     pub(crate) fn add(
         &self,
         api: &ApiId,
         receiver: &'static str,
         client: SocketAddr,
         caller: &Caller,
-    ) -> Arc<Stream> {
+        limit: Option<u32>,
+    ) -> Option<Arc<Stream>> {
+        let mut open = self.open();
+        let count = open.counts.entry((api.clone(), receiver)).or_default();
+        if limit.is_some_and(|limit| u64::from(limit) <= *count as u64) {
+            return None;
+        }
+        *count += 1;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let stream = Arc::new(Stream {
             id,
@@ -161,12 +177,21 @@ impl Streams {
             skipped: AtomicU64::new(0),
             standing: OnceLock::new(),
         });
-        self.open().insert(id, Arc::clone(&stream));
-        stream
+        open.streams.insert(id, Arc::clone(&stream));
+        Some(stream)
     }
 
     pub(crate) fn remove(&self, stream: &Stream) {
-        self.open().remove(&stream.id);
+        let mut open = self.open();
+        if open.streams.remove(&stream.id).is_none() {
+            return;
+        }
+        if let Entry::Occupied(mut count) = open.counts.entry((stream.api.clone(), stream.receiver)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     /// Remembers a client that was too slow.
@@ -182,8 +207,8 @@ impl Streams {
         remembered.push_back(SlowClient { stream: Arc::clone(stream), behind, end, at_ms: now_ms() });
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Stream>>> {
-        // The map is whole after any panic: each change of it is one call.
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // Nothing panics between the changes of the two maps.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -208,7 +233,8 @@ mod tests {
 
     fn add(bench: &Bench, kind: &'static str, port: u16) -> Arc<Stream> {
         let caller = testing::caller(&bench.binding, kind);
-        bench.binding.streams.add(&bench.binding.api, kind, ([10, 0, 0, 1], port).into(), &caller)
+        let client = ([10, 0, 0, 1], port).into();
+        bench.binding.streams.add(&bench.binding.api, kind, client, &caller, None).unwrap()
     }
 
     async fn join(bench: &Bench, stream: &Stream) -> Cursor {
@@ -242,6 +268,27 @@ mod tests {
         let elsewhere = ApiId("other".to_owned());
         assert!(streams.of_api(&elsewhere, 9).is_empty());
         assert_eq!(streams.summary(&elsewhere), StreamSummary::default());
+    }
+
+    #[tokio::test]
+    async fn as_many_streams_of_a_receiver_begin_as_its_api_allows() {
+        let bench = Bench::new(100, &json!({}));
+        let streams = &bench.binding.streams;
+        let begin = |api: &ApiId, kind| {
+            let caller = testing::caller(&bench.binding, kind);
+            streams.add(api, kind, ([10, 0, 0, 1], 1).into(), &caller, Some(2))
+        };
+        let own = &bench.binding.api;
+        let (first, _second) = (begin(own, "sse").unwrap(), begin(own, "sse").unwrap());
+        assert!(begin(own, "sse").is_none());
+        assert!(begin(own, "websocket").is_some(), "another receiver");
+        assert!(begin(&ApiId("other".to_owned()), "sse").is_some(), "another API");
+        streams.remove(&first);
+        streams.remove(&first);
+        assert!(begin(own, "sse").is_some(), "one has ended");
+        assert!(begin(own, "sse").is_none());
+        streams.of_api(own, 9).iter().for_each(|stream| streams.remove(stream));
+        assert_eq!(streams.open().counts.len(), 1, "only the other API is left");
     }
 
     #[tokio::test]

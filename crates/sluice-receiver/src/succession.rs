@@ -55,9 +55,12 @@ pub(crate) fn successor(former: &Binding, kind: &str, caller: &Caller) -> Option
         && old.brokers.first() == new.brokers.first();
     let receiver =
         |api: &EventApi| api.receivers.iter().find(|receiver| receiver.configuration.kind() == kind).cloned();
+    let channel = |api: &EventApi| former.channel.as_deref().and_then(|name| api.channels.get(name)).cloned();
+    let same_channel = former.channel == latest.channel && channel(old) == channel(new);
     let knows_enough = !latest.chains.reads_request() || caller.request().is_some();
     let stays = !latest.drain.is_cancelled()
         && same_broker
+        && same_channel
         && receiver(old) == receiver(new)
         && old.guarantees == new.guarantees
         && old.limits == new.limits
@@ -91,6 +94,8 @@ fn meetings(flows: &[Flow]) -> impl Iterator<Item = Flow> {
     meeting.map(|flow| Flow {
         name: String::new(),
         respond: Vec::new(),
+        subscribe: Vec::new(),
+        unsubscribe: Vec::new(),
         publish: Vec::new(),
         deliver: Vec::new(),
         ..flow.clone()
@@ -196,6 +201,32 @@ mod tests {
     async fn a_stream_whose_request_was_not_kept_ends_where_a_policy_wants_to_read_it() {
         let reading = step("message-filtering", &json!({ "filter": "{#request.headers['x'] != null}" }));
         assert!(!goes_on(&json!({}), &json!({ "flows": [{ "deliver": [reading] }] })));
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_a_channel_goes_on_in_that_channel_alone_and_while_its_topics_stay() {
+        let channels = |prices: Value| json!({ "channels": { "prices": prices, "orders": {} } });
+        let whole = channels(json!({}));
+        let goes_on = |former_channel: Option<&str>, later: &Value, later_channel: Option<&str>| {
+            let former =
+                Arc::new(Binding { channel: former_channel.map(Into::into), ..testing::binding_of(&whole) });
+            let later = Binding {
+                channel: later_channel.map(Into::into),
+                driver: Arc::clone(&former.driver),
+                publisher: Arc::clone(&former.publisher),
+                ..testing::binding_of(later)
+            };
+            former.succession.set(Arc::new(later));
+            successor(&former, "sse", &testing::caller(&former, "sse")).is_some()
+        };
+        let (prices, orders) = (Some("prices"), Some("orders"));
+        assert!(goes_on(prices, &whole, prices));
+        assert!(goes_on(orders, &channels(json!({ "consumeFrom": "other" })), orders), "another has changed");
+        assert!(!goes_on(prices, &channels(json!({ "consumeFrom": "other" })), prices));
+        assert!(!goes_on(prices, &whole, orders));
+        assert!(!goes_on(prices, &json!({ "channels": { "orders": {} } }), prices), "it is gone");
+        assert!(!goes_on(prices, &json!({}), None), "there are no channels any more");
+        assert!(!goes_on(None, &whole, prices));
     }
 
     #[tokio::test]

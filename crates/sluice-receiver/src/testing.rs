@@ -43,7 +43,7 @@ pub(crate) fn binding_of(parts: &Value) -> Binding {
     });
     definition.as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
     let api: EventApi = from_value(definition).unwrap();
-    let chains = Chains::compile(&api, &Arc::default()).unwrap();
+    let chains = Chains::compile(&api, &Arc::default(), &Arc::default()).unwrap();
     let config = &api.brokers[0].configuration;
     let mock = match config {
         BrokerConfig::Mock(mock) => mock.clone(),
@@ -54,6 +54,8 @@ pub(crate) fn binding_of(parts: &Value) -> Binding {
     let drain = CancellationToken::new();
     Binding {
         api: api.id.clone(),
+        channel: None,
+        credentials: Arc::default(),
         publisher: Arc::clone(&driver),
         driver,
         publish_topics: topics(config.publish_topics()),
@@ -222,8 +224,12 @@ impl Gated {
 
     /// The contents of the messages that it has acknowledged.
     pub(crate) fn taken(&self) -> Vec<String> {
-        let taken = self.taken.lock().unwrap();
-        taken.iter().map(|message| String::from_utf8(message.payload().to_vec()).unwrap()).collect()
+        self.messages().iter().map(|message| String::from_utf8(message.payload().to_vec()).unwrap()).collect()
+    }
+
+    /// The messages that it has acknowledged.
+    pub(crate) fn messages(&self) -> Vec<Message> {
+        self.taken.lock().unwrap().clone()
     }
 }
 

@@ -28,7 +28,7 @@ impl Timestamp {
 
     /// So much later.
     #[must_use]
-    pub(crate) fn after(self, time: Duration) -> Self {
+    pub fn after(self, time: Duration) -> Self {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(millis))
     }

@@ -23,6 +23,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     ApiRecord, ApplicationRecord, PlanRecord, StoreError, Timestamp,
+    hub_requests::WaitingRequests,
     vault::{Vault, io_error},
 };
 
@@ -34,6 +35,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_subscriptions.sql"),
     include_str!("../migrations/0004_plan_secrets.sql"),
     include_str!("../migrations/0005_notes.sql"),
+    include_str!("../migrations/0006_hub.sql"),
 ];
 
 /// Long enough for a predecessor on its way out, short enough to tell a second process at once.
@@ -56,6 +58,7 @@ pub struct Store {
     path: PathBuf,
     pub(crate) connection: Arc<Mutex<SqliteConnection>>,
     pub(crate) vault: Arc<Vault>,
+    pub(crate) hub_requests: WaitingRequests,
 }
 
 impl Store {
@@ -67,12 +70,14 @@ impl Store {
         let path = data_dir.join("sluice.db");
         let mut connection = connect(&path).await.map_err(|source| at(&path, "open it", source))?;
         migrate(&mut connection, &path).await?;
-        let query = "SELECT (SELECT count(*) FROM secrets) + (SELECT count(*) FROM subscription_secrets)";
+        let query = "SELECT (SELECT count(*) FROM secrets) + (SELECT count(*) FROM subscription_secrets)
+                          + (SELECT count(*) FROM webhook_secrets) + (SELECT count(secret) FROM hub_requests)";
         let sealed = sqlx::query_scalar(query).fetch_one(&mut connection).await;
         let sealed: i64 = sealed.map_err(|source| at(&path, "count the secrets", source))?;
         // Last, so that of two processes only the one with the database makes a key.
         let vault = Arc::new(Vault::open(&data_dir.join("secret.key"), sealed)?);
-        Ok(Self { path, connection: Arc::new(Mutex::new(connection)), vault })
+        let connection = Arc::new(Mutex::new(connection));
+        Ok(Self { path, connection, vault, hub_requests: WaitingRequests::default() })
     }
 
     /// Every event API in the order of creation. A record that cannot be read is an error of its own and
@@ -99,17 +104,21 @@ impl Store {
         self.write_rows(rows).await.map_err(|source| self.failed("keep an event API", source))
     }
 
-    /// Forgets an event API with its plans, its secrets and all subscriptions to it. One that is not kept is
-    /// none, and no error.
+    /// Forgets an event API with its plans, its secrets, all subscriptions to it, its keys, and what its hub was
+    /// asked. One that is not kept is none, and no error.
     pub async fn delete_api(&self, id: &ApiId) -> Result<(), StoreError> {
-        let deleted = async {
-            let mut connection = self.connection.lock().await;
-            let mut change = connection.begin().await?;
-            for query in ["DELETE FROM apis WHERE id = ?", "DELETE FROM subscriptions WHERE api = ?"] {
+        let deleted = self.changing(async |change| {
+            for query in [
+                "DELETE FROM apis WHERE id = ?",
+                "DELETE FROM subscriptions WHERE api = ?",
+                "DELETE FROM api_keys WHERE api = ?",
+                "DELETE FROM webhook_secrets WHERE api = ?",
+                "DELETE FROM hub_requests WHERE api = ?",
+            ] {
                 sqlx::query(query).bind(&id.0).execute(&mut *change).await?;
             }
-            change.commit().await
-        };
+            Ok(())
+        });
         deleted.await.map_err(|source| self.failed("delete an event API", source))
     }
 
@@ -140,6 +149,17 @@ impl Store {
         let query = query.bind(record.updated_at.0).bind(record.archived_at.map(|time| time.0));
         let saved = query.execute(&mut *connection).await;
         saved.map(drop).map_err(|source| self.failed("keep an application", source))
+    }
+
+    /// Makes several changes as one: all of them or none.
+    pub(crate) async fn changing(
+        &self,
+        edit: impl AsyncFnOnce(&mut SqliteConnection) -> Result<(), sqlx::Error>,
+    ) -> Result<(), sqlx::Error> {
+        let mut connection = self.connection.lock().await;
+        let mut change = connection.begin().await?;
+        edit(&mut change).await?;
+        change.commit().await
     }
 
     pub(crate) fn failed(&self, doing: &'static str, source: sqlx::Error) -> StoreError {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sluice_api::{ApiId, ApplicationId, Callback, PlanId, SubscriptionId};
+use sluice_api::{ApiId, ApplicationId, Callback, HubTerms, PlanId, Secret, SubscriptionId};
 
 use crate::Timestamp;
 
@@ -29,7 +29,8 @@ pub struct SubscriptionRecord {
     pub status: SubscriptionStatus,
     /// What the consumer says: whether it wants to.
     pub consumer_status: ConsumerStatus,
-    /// Why its delivery ended, while its consumer status is a failure.
+    /// Why its delivery ended: while its consumer status is a failure, and where it was closed because its lease was
+    /// over or its subscriber gone.
     pub failure_cause: Option<String>,
     /// What the consumer said when it asked.
     pub consumer_message: Option<String>,
@@ -67,6 +68,19 @@ pub struct ConsumerConfiguration {
     pub channel: Option<String>,
     /// How the subscriber is called.
     pub callback: Callback,
+    /// What was agreed on at the hub; `None` for one that was made in another way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubTerms>,
+}
+
+impl ConsumerConfiguration {
+    /// Every secret with its field path: those of the callback relative to it.
+    pub(crate) fn secrets_mut(&mut self) -> Vec<(String, &mut Secret)> {
+        let mut secrets = self.callback.secrets_mut();
+        let hub = self.hub.as_mut().and_then(|hub| hub.secret.as_mut());
+        secrets.extend(hub.map(|secret| ("hub.secret".to_owned(), secret)));
+        secrets
+    }
 }
 
 /// What the publisher says about a subscription.

@@ -1,10 +1,10 @@
-//! Keeping subscriptions. The secrets of a callback are kept apart from the record, encrypted.
+//! Keeping subscriptions. The secrets of a callback and of a hub's subscriber are kept apart from the record, encrypted.
 
 use std::{collections::HashMap, sync::Arc};
 
 use futures_util::{Stream, TryStreamExt, future::try_join_all};
 use sluice_api::{Secret, SubscriptionId};
-use sqlx::Connection;
+use sqlx::{Connection, SqliteConnection};
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -23,6 +23,8 @@ type ReadSubscription = (SubscriptionId, Result<SubscriptionRecord, StoreError>)
 type SubscriptionRow = (String, String, String);
 /// subscription, path, sealed
 type SecretRow = (String, String, Vec<u8>);
+/// All of a subscription.
+pub(crate) type Rows = (SubscriptionRow, Vec<SecretRow>);
 
 impl Store {
     /// Every subscription. A record that cannot be read is an error of its own and hides no other.
@@ -37,13 +39,21 @@ impl Store {
         &self,
         records: impl IntoIterator<Item = &SubscriptionRecord>,
     ) -> Result<(), StoreError> {
-        let mut rows = Vec::new();
-        for record in records {
-            let unwritable = |reason| StoreError::Record { id: record.id.0.clone(), reason };
-            rows.push(self.subscription_rows(record).map_err(unwritable)?);
-        }
-        let written = self.write_subscriptions(rows).await;
-        written.map_err(|source| self.failed("keep subscriptions", source))
+        self.replace_subscriptions(records, &[]).await
+    }
+
+    /// The same, and forgets these others with it: all of it or nothing.
+    pub async fn replace_subscriptions(
+        &self,
+        kept: impl IntoIterator<Item = &SubscriptionRecord>,
+        forgotten: &[SubscriptionId],
+    ) -> Result<(), StoreError> {
+        let rows = self.rows_of_subscriptions(kept)?;
+        let written = self.changing(async |change| {
+            write(change, rows).await?;
+            delete(change, forgotten).await
+        });
+        written.await.map_err(|source| self.failed("keep subscriptions", source))
     }
 
     /// Rows become records on other threads while the next are read: there may be a hundred thousand, and a
@@ -64,40 +74,51 @@ impl Store {
         try_join_all(reading).await.map_err(|_| sqlx::Error::WorkerCrashed)
     }
 
-    async fn write_subscriptions(
+    pub(crate) fn rows_of_subscriptions<'a>(
         &self,
-        rows: Vec<(SubscriptionRow, Vec<SecretRow>)>,
-    ) -> Result<(), sqlx::Error> {
-        let mut connection = self.connection.lock().await;
-        let mut change = connection.begin().await?;
-        for ((id, api, record), secrets) in rows {
-            // Takes its secrets with it.
-            sqlx::query("DELETE FROM subscriptions WHERE id = ?").bind(&id).execute(&mut *change).await?;
-            let query = sqlx::query("INSERT INTO subscriptions (id, api, record) VALUES (?, ?, ?)");
-            query.bind(id).bind(api).bind(record).execute(&mut *change).await?;
-            for (subscription, path, sealed) in secrets {
-                let query = sqlx::query(
-                    "INSERT INTO subscription_secrets (subscription, path, sealed) VALUES (?, ?, ?)",
-                );
-                query.bind(subscription).bind(path).bind(sealed).execute(&mut *change).await?;
-            }
-        }
-        change.commit().await
+        records: impl IntoIterator<Item = &'a SubscriptionRecord>,
+    ) -> Result<Vec<Rows>, StoreError> {
+        let rows = records.into_iter().map(|record| {
+            let unwritable = |reason| StoreError::Record { id: record.id.0.clone(), reason };
+            self.subscription_rows(record).map_err(unwritable)
+        });
+        rows.collect()
     }
 
-    fn subscription_rows(
-        &self,
-        record: &SubscriptionRecord,
-    ) -> Result<(SubscriptionRow, Vec<SecretRow>), String> {
+    fn subscription_rows(&self, record: &SubscriptionRecord) -> Result<Rows, String> {
         let id = &record.id.0;
-        let mut callback = record.consumer.callback.clone();
-        let secrets = callback.secrets_mut().into_iter().map(|(path, secret)| {
+        let mut consumer = record.consumer.clone();
+        let secrets = consumer.secrets_mut().into_iter().map(|(path, secret)| {
             let sealed = self.vault.seal(&place(id, &path), secret.expose())?;
             Ok((id.clone(), path, sealed))
         });
         let secrets = secrets.collect::<Result<_, String>>()?;
         Ok(((id.clone(), record.api.0.clone(), json(record)?), secrets))
     }
+}
+
+/// Writes subscriptions in place of what was kept under their ids.
+pub(crate) async fn write(change: &mut SqliteConnection, rows: Vec<Rows>) -> Result<(), sqlx::Error> {
+    for ((id, api, record), secrets) in rows {
+        // Takes its secrets with it.
+        sqlx::query("DELETE FROM subscriptions WHERE id = ?").bind(&id).execute(&mut *change).await?;
+        let query = sqlx::query("INSERT INTO subscriptions (id, api, record) VALUES (?, ?, ?)");
+        query.bind(id).bind(api).bind(record).execute(&mut *change).await?;
+        for (subscription, path, sealed) in secrets {
+            let query =
+                sqlx::query("INSERT INTO subscription_secrets (subscription, path, sealed) VALUES (?, ?, ?)");
+            query.bind(subscription).bind(path).bind(sealed).execute(&mut *change).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes subscriptions with their secrets.
+pub(crate) async fn delete(change: &mut SqliteConnection, ids: &[SubscriptionId]) -> Result<(), sqlx::Error> {
+    for id in ids {
+        sqlx::query("DELETE FROM subscriptions WHERE id = ?").bind(&id.0).execute(&mut *change).await?;
+    }
+    Ok(())
 }
 
 /// The secrets of each subscription, with their paths.
@@ -130,7 +151,7 @@ fn subscription_record(
     secrets: &[(String, Vec<u8>)],
 ) -> Result<SubscriptionRecord, String> {
     let mut record: SubscriptionRecord = from_json(record, "record")?;
-    for (path, secret) in record.consumer.callback.secrets_mut() {
+    for (path, secret) in record.consumer.secrets_mut() {
         let kept = secrets.iter().find(|(kept, _)| *kept == path);
         let (_, sealed) = kept.ok_or_else(|| format!("The secret at {path} is gone."))?;
         *secret = Secret::new(vault.open_secret(&place(id, &path), sealed)?);

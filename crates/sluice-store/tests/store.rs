@@ -5,10 +5,11 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use serde_json::json;
-use sluice_api::{ApiId, EventApi, MASK, PlanId, SubscriptionId};
+use sluice_api::{ApiId, EventApi, HubSignature, HubTerms, MASK, PlanId, Secret, SubscriptionId};
 use sluice_store::{
-    ApiRecord, ApplicationId, ApplicationRecord, Catalogue, ConsumerStatus, PlanRecord, Store, StoreError,
-    SubscriptionRecord, SubscriptionStatus, Timestamp,
+    ApiKeyRecord, ApiKeySource, ApiKeyStatus, ApiRecord, ApplicationId, ApplicationRecord, Catalogue,
+    ConsumerStatus, FormerSecret, HubBeginning, HubMode, HubRequestRecord, PlanRecord, Store, StoreError,
+    SubscriptionRecord, SubscriptionStatus, Timestamp, WebhookSecretRecord,
 };
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 
@@ -128,7 +129,9 @@ async fn no_secret_is_readable_in_the_data_directory() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     store.save_api(&record("orders")).await.unwrap();
-    store.save_subscriptions([&subscription("one", "orders")]).await.unwrap();
+    store.save_subscriptions([&at_hub("one", "orders")]).await.unwrap();
+    store.save_webhook_secret(&webhook_secret("orders", "github")).await.unwrap();
+    store.save_hub_request(&hub_request("r", "orders")).await.unwrap();
     let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
     let mut masked = false;
     for entry in fs::read_dir(directory.path()).unwrap() {
@@ -169,10 +172,206 @@ fn subscription(id: &str, api: &str) -> SubscriptionRecord {
     }
 }
 
+/// One that was made at a hub.
+fn at_hub(id: &str, api: &str) -> SubscriptionRecord {
+    let mut record = subscription(id, api);
+    record.consumer.hub = Some(terms());
+    record
+}
+
+fn terms() -> HubTerms {
+    HubTerms {
+        topic: "https://news.example/orders".to_owned(),
+        hub_url: "https://news.example/hub".to_owned(),
+        self_url: "https://news.example/orders".to_owned(),
+        lease_seconds: 60,
+        secret: Some(Secret::new(PASSWORD)),
+        signature: HubSignature::Sha512,
+    }
+}
+
+fn hub_request(id: &str, api: &str) -> HubRequestRecord {
+    let begins = HubBeginning { broker: "log".to_owned(), position: "orders@0#41".to_owned() };
+    HubRequestRecord {
+        id: id.to_owned(),
+        api: ApiId(api.to_owned()),
+        channel: "paid".to_owned(),
+        plan: PlanId("open".to_owned()),
+        mode: HubMode::Subscribe,
+        callback: "https://a.example/in".to_owned(),
+        terms: terms(),
+        metadata: [("who".to_owned(), "me".to_owned())].into(),
+        begins: Some(begins),
+        received_at: Timestamp(5),
+    }
+}
+
+fn api_key(api: &str, name: &str) -> ApiKeyRecord {
+    ApiKeyRecord {
+        api: ApiId(api.to_owned()),
+        name: name.to_owned(),
+        hash: [7; 32],
+        masked: "apip_********beef".to_owned(),
+        status: ApiKeyStatus::Revoked,
+        expires_at: Some(Timestamp(9)),
+        source: ApiKeySource::External,
+        external_ref: Some("ref".to_owned()),
+        issuer: Some("portal".to_owned()),
+        roles: vec!["reader".to_owned()],
+        created_by: "admin".to_owned(),
+        created_at: Timestamp(1),
+        updated_at: Timestamp(2),
+    }
+}
+
+fn webhook_secret(api: &str, name: &str) -> WebhookSecretRecord {
+    WebhookSecretRecord {
+        api: ApiId(api.to_owned()),
+        name: name.to_owned(),
+        display_name: "GitHub".to_owned(),
+        value: Secret::new(format!("{PASSWORD}-new")),
+        former: Some(FormerSecret { value: Secret::new(PASSWORD), until: Timestamp(3) }),
+        created_at: Timestamp(1),
+        updated_at: Timestamp(2),
+    }
+}
+
+/// What is kept of these, without those that cannot be read.
+fn readable<T>(records: Vec<Result<T, StoreError>>) -> Vec<T> {
+    records.into_iter().filter_map(Result::ok).collect()
+}
+
+#[tokio::test]
+async fn keys_secrets_and_requests_survive_a_restart_and_go_with_their_api() {
+    let directory = tempfile::tempdir().unwrap();
+    let (key, other_key) = (api_key("orders", "a"), api_key("others", "a"));
+    let (secret, other_secret) = (webhook_secret("orders", "a"), webhook_secret("others", "a"));
+    let (request, other_request) = (hub_request("r1", "orders"), hub_request("r2", "others"));
+    {
+        let store = open(directory.path()).await;
+        for key in [&key, &other_key] {
+            store.save_api_key(key, &[]).await.unwrap();
+        }
+        for secret in [&secret, &other_secret] {
+            store.save_webhook_secret(secret).await.unwrap();
+        }
+        for request in [&request, &other_request] {
+            store.save_hub_request(request).await.unwrap();
+        }
+    }
+    let store = open(directory.path()).await;
+    assert_eq!(readable(store.api_keys().await.unwrap()), [key, other_key.clone()]);
+    assert_eq!(readable(store.webhook_secrets().await.unwrap()), [secret, other_secret.clone()]);
+    assert_eq!(readable(store.hub_requests().await.unwrap()), [request, other_request.clone()]);
+    store.delete_api(&ApiId("orders".to_owned())).await.unwrap();
+    assert_eq!(readable(store.api_keys().await.unwrap()), [other_key]);
+    assert_eq!(readable(store.webhook_secrets().await.unwrap()), [other_secret]);
+    assert_eq!(readable(store.hub_requests().await.unwrap()), [other_request]);
+}
+
+#[tokio::test]
+async fn a_key_is_kept_and_others_forgotten_in_one_go() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    for name in ["a", "b", "c"] {
+        store.save_api_key(&api_key("orders", name), &[]).await.unwrap();
+    }
+    store.save_api_key(&api_key("orders", "d"), &["a".to_owned(), "b".to_owned()]).await.unwrap();
+    let names: Vec<_> = readable(store.api_keys().await.unwrap()).into_iter().map(|key| key.name).collect();
+    assert_eq!(names, ["c", "d"]);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_deleted_or_has_no_former_is_read_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let kept = WebhookSecretRecord { former: None, ..webhook_secret("orders", "a") };
+    store.save_webhook_secret(&webhook_secret("orders", "a")).await.unwrap();
+    store.save_webhook_secret(&kept).await.unwrap();
+    store.save_webhook_secret(&webhook_secret("orders", "b")).await.unwrap();
+    store.delete_webhook_secret(&kept.api, "b").await.unwrap();
+    assert_eq!(readable(store.webhook_secrets().await.unwrap()), [kept]);
+}
+
+#[tokio::test]
+async fn a_request_is_settled_with_what_comes_of_it_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let store = open(directory.path()).await;
+        store.save_hub_request(&hub_request("r1", "orders")).await.unwrap();
+        store.save_hub_request(&hub_request("r2", "orders")).await.unwrap();
+        store.save_subscriptions([&at_hub("old", "orders")]).await.unwrap();
+        let forgotten = [SubscriptionId("old".to_owned())];
+        store.settle_hub_requests(&["r1"], &[at_hub("r1", "orders")], &forgotten).await.unwrap();
+    }
+    let full =
+        "CREATE TRIGGER full BEFORE INSERT ON subscriptions BEGIN SELECT RAISE(ABORT, 'disk full'); END";
+    tamper(directory.path(), full).await;
+    let store = open(directory.path()).await;
+    store.settle_hub_requests(&["r2"], &[at_hub("r2", "orders")], &[]).await.unwrap_err();
+    assert_eq!(readable(store.hub_requests().await.unwrap()), [hub_request("r2", "orders")]);
+    let kept: Vec<_> = store.subscriptions().await.unwrap().map(|it| it.1.unwrap()).collect();
+    assert_eq!(kept, [at_hub("r1", "orders")]);
+    store.settle_hub_requests(&["r2"], &[], &[]).await.unwrap();
+    assert!(store.hub_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn thousands_of_requests_are_read_in_the_order_in_which_they_came() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let requests: Vec<_> =
+        (0..2500).rev().map(|number| hub_request(&format!("r{number}"), "orders")).collect();
+    let saved = futures_util::future::try_join_all(requests.iter().map(|it| store.save_hub_request(it)));
+    saved.await.unwrap();
+    assert!(readable(store.hub_requests().await.unwrap()) == requests);
+}
+
+#[tokio::test]
+async fn of_requests_that_come_at_once_one_that_cannot_be_kept_hinders_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()).await);
+    let refusing = "CREATE TRIGGER no BEFORE INSERT ON hub_requests WHEN NEW.id = 'r2'
+                    BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+    tamper(directory.path(), refusing).await;
+    let store = open(directory.path()).await;
+    let requests = ["r1", "r2", "r3"].map(|id| hub_request(id, "orders"));
+    let saved = futures_util::future::join_all(requests.iter().map(|it| store.save_hub_request(it))).await;
+    assert_eq!(saved.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    let kept = readable(store.hub_requests().await.unwrap());
+    assert_eq!(kept.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["r1", "r3"]);
+}
+
+#[tokio::test]
+async fn one_unreadable_key_secret_or_request_hides_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    {
+        let store = open(directory.path()).await;
+        for name in ["good", "bad"] {
+            store.save_api_key(&api_key("orders", name), &[]).await.unwrap();
+            store.save_webhook_secret(&webhook_secret("orders", name)).await.unwrap();
+            store.save_hub_request(&hub_request(name, "orders")).await.unwrap();
+        }
+    }
+    let spoiled = "UPDATE api_keys SET record = '{}' WHERE name = 'bad';
+                   UPDATE webhook_secrets SET value = (SELECT value FROM webhook_secrets WHERE name = 'good')
+                   WHERE name = 'bad';
+                   UPDATE hub_requests SET secret = (SELECT secret FROM hub_requests WHERE id = 'good')
+                   WHERE id = 'bad'";
+    tamper(directory.path(), spoiled).await;
+    let store = open(directory.path()).await;
+    let names = |errors: Vec<StoreError>| errors.iter().map(ToString::to_string).collect::<String>();
+    let keys = store.api_keys().await.unwrap();
+    assert_eq!(keys.iter().filter(|key| key.is_ok()).count(), 1);
+    assert!(names(keys.into_iter().filter_map(Result::err).collect()).contains("API key bad of orders"));
+    assert_eq!(readable(store.webhook_secrets().await.unwrap()), [webhook_secret("orders", "good")]);
+    assert_eq!(readable(store.hub_requests().await.unwrap()), [hub_request("good", "orders")]);
+}
+
 #[tokio::test]
 async fn subscriptions_survive_a_restart_and_go_with_their_api() {
     let directory = tempfile::tempdir().unwrap();
-    let (one, two) = (subscription("one", "orders"), subscription("two", "others"));
+    let (one, two) = (at_hub("one", "orders"), subscription("two", "others"));
     {
         let store = open(directory.path()).await;
         store.save_subscriptions([&one, &two]).await.unwrap();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use sluice_api::{EventApi, Format, Problem, parse_document};
-use sluice_management::{FileDefinition, Registry, read_definition};
+use sluice_management::{FileDefinition, ManagementOptions, Registry, read_definition};
 use tracing::error;
 
 /// How often the files are looked at.
@@ -28,6 +28,8 @@ pub(crate) struct ApiFiles {
     seen: BTreeMap<PathBuf, (Stamp, FileDefinition)>,
     /// What could not be looked at the last time.
     unreadable: BTreeSet<PathBuf>,
+    /// What resources in them may refer to.
+    options: ManagementOptions,
 }
 
 /// What tells one version of a file from another.
@@ -39,12 +41,17 @@ struct Stamp {
 
 impl ApiFiles {
     /// Reads the files to keep deployed. A path that does not exist is an error: it is most likely mistyped.
-    pub(crate) fn new(given: Vec<PathBuf>, built_in: Vec<(PathBuf, EventApi)>) -> Result<Self, String> {
+    pub(crate) fn new(
+        given: Vec<PathBuf>,
+        built_in: Vec<(PathBuf, EventApi)>,
+        options: ManagementOptions,
+    ) -> Result<Self, String> {
         for path in &given {
             fs::metadata(path)
                 .map_err(|error| format!("--api {}: cannot be read: {error}.", path.display()))?;
         }
-        let mut files = Self { given, built_in, seen: BTreeMap::new(), unreadable: BTreeSet::new() };
+        let (seen, unreadable) = (BTreeMap::new(), BTreeSet::new());
+        let mut files = Self { given, built_in, seen, unreadable, options };
         files.read_changes();
         Ok(files)
     }
@@ -85,13 +92,13 @@ impl ApiFiles {
     /// Reads files that are new or changed and forgets those that are gone; whether there were any. What
     /// can not be looked at may well be there, so what is known of it stays.
     fn read_changes(&mut self) -> bool {
-        let Self { given, seen, .. } = self;
+        let Self { given, seen, options, .. } = self;
         let (mut present, mut unreadable) = (BTreeSet::new(), BTreeMap::new());
         let mut changed = false;
         for (path, stamp) in given.iter().flat_map(|path| definition_files(path)) {
             let read = stamp.and_then(|stamp| {
                 if seen.get(&path).is_none_or(|(seen, _)| *seen != stamp) {
-                    let definition = read(&path, stamp.bytes)?;
+                    let definition = read(&path, stamp.bytes, options)?;
                     seen.insert(path.clone(), (stamp, definition));
                     changed = true;
                 }
@@ -165,7 +172,7 @@ fn is_definition(path: &Path) -> bool {
     !hidden && matches!(extension, Some("json" | "yaml" | "yml"))
 }
 
-fn read(path: &Path, bytes: u64) -> io::Result<FileDefinition> {
+fn read(path: &Path, bytes: u64, options: &ManagementOptions) -> io::Result<FileDefinition> {
     let unreadable = |reason: String| Ok(Err(vec![Problem::new("", "document.unreadable", reason)]));
     if bytes > MAX_FILE_BYTES {
         return unreadable(format!("The file is larger than {MAX_FILE_BYTES} bytes."));
@@ -176,7 +183,7 @@ fn read(path: &Path, bytes: u64) -> io::Result<FileDefinition> {
     };
     let json = path.extension().is_some_and(|extension| extension == "json");
     let document = parse_document(&text, if json { Format::Json } else { Format::Yaml });
-    Ok(document.map_err(|problem| vec![problem]).and_then(read_definition))
+    Ok(document.map_err(|problem| vec![problem]).and_then(|document| read_definition(document, options)))
 }
 
 #[cfg(test)]
@@ -208,7 +215,8 @@ mod tests {
         for name in ["a.yaml", "b.json"] {
             fs::write(directory.join(name), "{}").unwrap();
         }
-        let mut files = ApiFiles::new(vec![directory.clone()], Vec::new()).unwrap();
+        let mut files =
+            ApiFiles::new(vec![directory.clone()], Vec::new(), ManagementOptions::default()).unwrap();
         for obstructed in [directory.clone(), directory.join("a.yaml")] {
             obstruct(&obstructed, &aside);
             assert!(!files.read_changes());
@@ -231,7 +239,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("a.yaml");
         fs::write(&file, "{}").unwrap();
-        let mut files = ApiFiles::new(vec![file.clone()], Vec::new()).unwrap();
+        let mut files = ApiFiles::new(vec![file.clone()], Vec::new(), ManagementOptions::default()).unwrap();
         fs::remove_file(&file).unwrap();
         // It looks like a file, but its first byte can not be read.
         symlink("/proc/self/mem", &file).unwrap();

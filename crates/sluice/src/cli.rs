@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use sluice_gateway::PublicUrl;
 
 /// Event gateway: HTTP in and out, message brokers behind.
 #[derive(Debug, Parser)]
@@ -47,6 +48,16 @@ pub(crate) struct Options {
     /// [key: managementListen] [default: 127.0.0.1:8083]
     #[arg(long, value_name = "ADDR", env = "SLUICE_MANAGEMENT_LISTEN", value_delimiter = ',')]
     pub(crate) management_listen: Vec<SocketAddr>,
+
+    /// Address for health checks and counters, without a password: /health, /ready, /metrics; repeatable.
+    /// [key: adminListen] [default: none]
+    #[arg(long, value_name = "ADDR", env = "SLUICE_ADMIN_LISTEN", value_delimiter = ',')]
+    pub(crate) admin_listen: Vec<SocketAddr>,
+
+    /// How clients reach the gateway, as https://events.example: what a hub tells its subscribers.
+    /// [key: publicUrl] [default: http and the host of each request]
+    #[arg(long, value_name = "URL", env = "SLUICE_PUBLIC_URL")]
+    pub(crate) public_url: Option<PublicUrl>,
 
     /// Directory for the embedded log and the database; made if missing.
     /// [key: dataDir] [default: ./sluice-data]

@@ -4,14 +4,15 @@ use std::{env::VarError, net::SocketAddr, path::PathBuf, sync::Arc, time::Durati
 
 use ipnet::IpNet;
 use serde::Deserialize;
-use sluice_api::{Format, Problem, from_value, parse_document};
+use sluice_api::{Broker, Format, Problem, from_value, parse_document};
 use sluice_broker::LogOptions;
 use sluice_broker_kafka::KafkaOptions;
 use sluice_delivery::{DeliveryOptions, Guard, GuardOptions};
 use sluice_expression::Environment;
-use sluice_gateway::{GatewayOptions, ListenOptions};
-use sluice_management::{DEFAULT_PASSWORD, Password};
+use sluice_gateway::{GatewayOptions, ListenOptions, PublicUrl};
+use sluice_management::{DEFAULT_PASSWORD, ManagementOptions, Password};
 use sluice_stream::HubOptions;
+use sluice_websub::HubOptions as WebsubOptions;
 
 use crate::{
     cli::{LogFormat, Options},
@@ -23,6 +24,8 @@ use crate::{
 pub(crate) struct Config {
     pub(crate) gateway_listen: Vec<SocketAddr>,
     pub(crate) management_listen: Vec<SocketAddr>,
+    pub(crate) admin_listen: Vec<SocketAddr>,
+    pub(crate) public_url: Option<PublicUrl>,
     pub(crate) data_dir: PathBuf,
     pub(crate) api: Vec<PathBuf>,
     pub(crate) ready_file: Option<PathBuf>,
@@ -36,6 +39,7 @@ pub(crate) struct Config {
     /// Where the files are that expressions find under `#secrets`.
     pub(crate) secrets_dir: Option<PathBuf>,
     pub(crate) webhooks: Webhooks,
+    pub(crate) websub: Websub,
 }
 
 /// The config file. Keys are those of the flags in camel case, and sections for what has no flag.
@@ -44,6 +48,8 @@ pub(crate) struct Config {
 struct File {
     gateway_listen: Vec<SocketAddr>,
     management_listen: Vec<SocketAddr>,
+    admin_listen: Vec<SocketAddr>,
+    public_url: Option<PublicUrl>,
     data_dir: Option<PathBuf>,
     api: Vec<PathBuf>,
     ready_file: Option<PathBuf>,
@@ -55,6 +61,7 @@ struct File {
     dictionaries: Dictionaries,
     secrets_dir: Option<PathBuf>,
     webhooks: Webhooks,
+    websub: Websub,
 }
 
 /// Bounds of the process. Those of an API (its largest body) stand in its definition.
@@ -174,6 +181,25 @@ impl Default for Webhooks {
     }
 }
 
+/// The hubs of WebSub.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Websub {
+    /// The broker behind WebSubApi resources, which name none themselves: type and configuration, without topics.
+    pub(crate) broker: Broker,
+    /// Requests that are verified at once, of all APIs together.
+    pub(crate) verifications: usize,
+    /// Requests of one API that wait for their turn; further ones get 503.
+    pub(crate) waiting: usize,
+}
+
+impl Default for Websub {
+    fn default() -> Self {
+        let (broker, hub) = (ManagementOptions::default().hub_broker, WebsubOptions::default());
+        Self { broker, verifications: hub.verifications, waiting: hub.queue }
+    }
+}
+
 impl Config {
     /// Decides every setting. All faults are told at once, each with the key, flag or variable concerned.
     pub(crate) fn load(options: Options) -> Result<Self, Vec<String>> {
@@ -199,6 +225,12 @@ impl Config {
                 file.management_listen,
                 ([127, 0, 0, 1], 8083),
             ),
+            admin_listen: if options.admin_listen.is_empty() {
+                file.admin_listen
+            } else {
+                options.admin_listen
+            },
+            public_url: options.public_url.or(file.public_url),
             data_dir: options.data_dir.or(file.data_dir).unwrap_or_else(|| PathBuf::from("sluice-data")),
             api: if options.api.is_empty() { file.api } else { options.api },
             ready_file: options.ready_file.or(file.ready_file),
@@ -210,6 +242,7 @@ impl Config {
             dictionaries: file.dictionaries,
             secrets_dir: file.secrets_dir,
             webhooks: file.webhooks,
+            websub: file.websub,
         };
         let faults = config.faults();
         if faults.is_empty() { Ok(config) } else { Err(faults) }
@@ -248,6 +281,8 @@ impl Config {
             ("webhooks.heldMessages", self.webhooks.held_messages as u64, 1, 1_000_000),
             ("webhooks.heldBytes", self.webhooks.held_bytes as u64, 1 << 20, tebibyte),
             ("webhooks.longestWaitMs", self.webhooks.longest_wait_ms, 1, 7 * day),
+            ("websub.verifications", self.websub.verifications as u64, 1, 10_000),
+            ("websub.waiting", self.websub.waiting as u64, 1, 1_000_000),
             ("embeddedLog.retentionHours", log.retention_hours, 1, 1_000_000),
             ("embeddedLog.retentionBytes", log.retention_bytes, 1 << 20, 1 << 60),
             ("embeddedLog.maxTopics", log.max_topics as u64, 1, 100_000),
@@ -266,7 +301,7 @@ impl Config {
     }
 
     /// `dev` calls listeners on the same machine.
-    pub(crate) fn gateway_options(&self, environment: Environment, dev: bool) -> GatewayOptions {
+    pub(crate) fn gateway_options(&self, environment: Arc<Environment>, dev: bool) -> GatewayOptions {
         let mut guard = if dev { GuardOptions::loopback() } else { GuardOptions::default() };
         guard.allow.extend(&self.webhooks.allow);
         let limits = &self.limits;
@@ -282,7 +317,13 @@ impl Config {
             body_timeout: Duration::from_millis(limits.body_timeout_ms),
             request_timeout: Duration::from_millis(limits.request_timeout_ms),
             drain_timeout: self.drain_timeout(),
-            environment: Arc::new(environment),
+            environment,
+            public_url: self.public_url.clone(),
+            hubs: WebsubOptions {
+                verifications: self.websub.verifications,
+                queue: self.websub.waiting,
+                ..WebsubOptions::default()
+            },
             deliveries: DeliveryOptions {
                 guard: Guard::new(guard),
                 max_calls: self.webhooks.max_calls,
@@ -291,6 +332,14 @@ impl Config {
                 held_bytes: self.webhooks.held_bytes,
                 drain_timeout: self.drain_timeout(),
             },
+        }
+    }
+
+    pub(crate) fn management_options(&self, environment: Arc<Environment>) -> ManagementOptions {
+        ManagementOptions {
+            hub_broker: self.websub.broker.clone(),
+            environment,
+            template_variables: ManagementOptions::variables_of_process(),
         }
     }
 

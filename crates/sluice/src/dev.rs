@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use sluice_api::{EventApi, Format, parse_document};
-use sluice_management::read_definition;
+use sluice_management::{ManagementOptions, read_definition};
 
 /// The example event APIs, which are also there to be copied from `examples/dev`.
 const EXAMPLES: [(&str, &str); 6] = [
@@ -19,7 +19,7 @@ const EXAMPLES: [(&str, &str); 6] = [
 pub(crate) fn examples() -> Result<Vec<(PathBuf, EventApi)>, String> {
     let read = |(name, text): (&str, &str)| {
         let document = parse_document(text, Format::Yaml).map_err(|problem| format!("{name}: {problem}"))?;
-        let api = read_definition(document).map_err(|problems| {
+        let api = read_definition(document, &ManagementOptions::default()).map_err(|problems| {
             problems.iter().map(|problem| format!("{name}: {problem}")).collect::<Vec<_>>().join("\n")
         })?;
         Ok((PathBuf::from(name), api))

@@ -3,6 +3,7 @@
 //! Here, and only here, every part is known: broker drivers are wired to the gateway, the registry to the
 //! management routes, the signals to the drain.
 
+mod admin;
 mod api_files;
 mod brokers;
 mod cli;

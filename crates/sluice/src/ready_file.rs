@@ -18,6 +18,8 @@ pub(crate) struct ReadyFile(PathBuf);
 struct Ready<'a> {
     gateway: &'a [SocketAddr],
     management: &'a [SocketAddr],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    admin: &'a [SocketAddr],
 }
 
 impl ReadyFile {
@@ -30,8 +32,13 @@ impl ReadyFile {
     }
 
     /// Writes the file so that it is either not there or complete.
-    pub(crate) fn write(path: &Path, gateway: &[SocketAddr], management: &[SocketAddr]) -> io::Result<Self> {
-        let text = serde_json::to_string(&Ready { gateway, management })?;
+    pub(crate) fn write(
+        path: &Path,
+        gateway: &[SocketAddr],
+        management: &[SocketAddr],
+        admin: &[SocketAddr],
+    ) -> io::Result<Self> {
+        let text = serde_json::to_string(&Ready { gateway, management, admin })?;
         let mut draft = path.as_os_str().to_owned();
         draft.push(format!(".{}", std::process::id()));
         fs::write(&draft, text + "\n")?;

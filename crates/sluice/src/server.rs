@@ -23,7 +23,10 @@ use tokio::{
 use tower::ServiceExt;
 use tracing::{info, warn};
 
-use crate::{api_files::ApiFiles, brokers::Brokers, config::Config, dev, environment, ready_file::ReadyFile};
+use crate::{
+    admin::Admin, api_files::ApiFiles, brokers::Brokers, config::Config, dev, environment,
+    ready_file::ReadyFile,
+};
 
 /// How the process was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +58,9 @@ struct Server {
     gateway: Gateway,
     traffic: Listeners,
     administration: Listeners,
+    /// What checks and counters are asked by.
+    checks: Listeners,
+    admin: Admin,
     gateway_addresses: Vec<SocketAddr>,
     management_addresses: Vec<SocketAddr>,
     ready_file: Option<ReadyFile>,
@@ -72,9 +78,12 @@ impl Server {
         let (gateway_sockets, gateway_addresses) = bind(&config.gateway_listen, "--gateway-listen").await?;
         let (management_sockets, management_addresses) =
             bind(&config.management_listen, "--management-listen").await?;
+        let (admin_sockets, admin_addresses) = bind(&config.admin_listen, "--admin-listen").await?;
         let lock = lock_data_dir(&config.data_dir)?;
 
         let environment = environment::load(config.dictionaries.clone(), config.secrets_dir.as_deref())?;
+        let environment = Arc::new(environment);
+        let options = config.management_options(Arc::clone(&environment));
         let store = Store::open(&config.data_dir).await.map_err(|error| error.to_string())?;
         let (positions, notes) = store.positions_and_notes();
         let gateway = Gateway::new(
@@ -85,8 +94,14 @@ impl Server {
         );
         let registry =
             Registry::open_apis(store, gateway.clone()).await.map_err(|error| error.to_string())?;
+        let admin = Admin::new(gateway.clone(), registry.clone());
+        let checks = Listeners::new(config.listen_options(config.limits.max_management_connections));
+        for socket in admin_sockets {
+            let admin = admin.clone();
+            checks.serve(socket, move |request, _| admin.clone().answer(request));
+        }
         let built_in = if mode == Mode::Dev { dev::examples()? } else { Vec::new() };
-        let files = ApiFiles::new(config.api.clone(), built_in)?;
+        let files = ApiFiles::new(config.api.clone(), built_in, options.clone())?;
         files.deploy(&registry).await;
 
         let traffic = Listeners::new(config.listen_options(max_connections));
@@ -99,9 +114,11 @@ impl Server {
         }
         // Web clients are served by now.
         registry.open_subscriptions().await.map_err(|error| error.to_string())?;
+        gateway.open_hub(registry.desk()).await.map_err(|error| error.to_string())?;
 
         let administration = Listeners::new(config.listen_options(config.limits.max_management_connections));
-        let router = sluice_management::router(registry.clone(), Auth::new(config.admin_password.clone()));
+        let auth = Auth::new(config.admin_password.clone());
+        let router = sluice_management::router(registry.clone(), auth, options);
         let timeout = config.request_timeout();
         for socket in management_sockets {
             let router = router.clone();
@@ -109,13 +126,17 @@ impl Server {
         }
         tokio::spawn(files.watch(registry));
 
-        let write_ready_file = |path| ReadyFile::write(path, &gateway_addresses, &management_addresses);
+        let write_ready_file =
+            |path| ReadyFile::write(path, &gateway_addresses, &management_addresses, &admin_addresses);
         let ready_file = config.ready_file.as_deref().map(write_ready_file).transpose();
         let ready_file = ready_file.map_err(|error| format!("The ready file cannot be written: {error}."))?;
+        admin.serves();
         Ok(Self {
             gateway,
             traffic,
             administration,
+            checks,
+            admin,
             gateway_addresses,
             management_addresses,
             ready_file,
@@ -144,16 +165,22 @@ impl Server {
     /// Lets streams say goodbye and requests finish, all at the same time, each within the timeout.
     async fn drain(self, timeout: Duration) {
         drop(self.ready_file);
+        self.admin.stops();
         let (done, _, ()) = tokio::join!(
             self.traffic.shut_down(timeout),
             self.administration.shut_down(timeout),
             self.gateway.shut_down()
         );
+        // To the last moment: who asks is to be told that this process stops.
+        self.checks.shut_down(CHECKS_END).await;
         if !done {
             warn!("Connections were still open after the drain timeout and are cut off.");
         }
     }
 }
+
+/// How long answers to checks may take at the end.
+const CHECKS_END: Duration = Duration::from_secs(1);
 
 /// Files that are open beside connections: logs, databases, brokers.
 const OTHER_FILES: usize = 512;

@@ -18,9 +18,10 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, request::Parts};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use sluice_gateway::{ListenOptions, Listeners};
+use sluice_receiver::parameters;
 use tokio::sync::mpsc;
 
 use self::{
@@ -39,8 +40,9 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(600);
 
 const EXAMPLES: &str = "\
-The first line printed names the address really bound. GET, HEAD and OPTIONS are printed and answered 200; \
-everything else is a delivery and is answered as told. Ctrl-C prints a summary and ends.
+The first line printed names the address really bound. GET, HEAD and OPTIONS are printed and answered 200, and a \
+hub that asks by GET whether a subscription is meant is told so; everything else is a delivery and is answered as \
+told. Ctrl-C prints a summary and ends.
 
 Examples:
   sluice webhook-listener
@@ -82,6 +84,16 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECRET", env = "SLUICE_LISTENER_VERIFY_HMAC", hide_env_values = true)]
     #[arg(conflicts_with = "verify")]
     verify_hmac: Option<HmacSecret>,
+
+    /// Check deliveries of a WebSub hub by the header X-Hub-Signature, with SECRET as the hub.secret. What fails is
+    /// answered 401 and says why.
+    #[arg(long, value_name = "SECRET", env = "SLUICE_LISTENER_VERIFY_HUB", hide_env_values = true)]
+    #[arg(conflicts_with_all = ["verify", "verify_hmac"])]
+    verify_hub: Option<HmacSecret>,
+
+    /// Do not confirm to a WebSub hub what it was asked: its question is answered 404.
+    #[arg(long, env = "SLUICE_LISTENER_REFUSE_HUB")]
+    refuse_hub: bool,
 
     /// Print one JSON object a line, for machines.
     #[arg(long, env = "SLUICE_LISTENER_JSON")]
@@ -149,12 +161,14 @@ impl Listener {
         };
         let output = options.output.as_ref().map(open).transpose()?;
         let standard = options.verify.take().map(Verifier::Standard);
-        let verifier = standard.or_else(|| options.verify_hmac.take().map(Verifier::Hmac));
+        let verifier = standard
+            .or_else(|| options.verify_hmac.take().map(Verifier::Hmac))
+            .or_else(|| options.verify_hub.take().map(Verifier::Hub));
         let log = Mutex::new(Log { received: 0, deliveries: 0, answers: BTreeMap::new(), output });
         Ok(Self { options, verifier, log, faults })
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Empty<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         // `--max-body` is at most a gibibyte.
         let limit = usize::try_from(self.options.max_body).unwrap_or(usize::MAX);
@@ -173,7 +187,8 @@ impl Listener {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         };
-        let mut response = Response::new(Empty::new());
+        let confirmed = challenge(&head).filter(|_| status.is_success()).unwrap_or_default();
+        let mut response = Response::new(Full::new(confirmed.into()));
         *response.status_mut() = status;
         if is_delivery {
             response.headers_mut().extend(self.options.header.iter().cloned());
@@ -203,6 +218,7 @@ impl Listener {
                 log.deliveries += 1;
                 self.options.status[last.min(log.deliveries - 1)]
             }
+            _ if self.options.refuse_hub && challenge(head).is_some() => StatusCode::NOT_FOUND,
             _ => StatusCode::OK,
         };
         log.received += 1;
@@ -238,6 +254,14 @@ impl Listener {
         let answers = if answers.is_empty() { "none".to_owned() } else { answers.join(", ") };
         print(&format!("\nRequests: {}. Answers: {answers}.\n", log.received))
     }
+}
+
+/// What a hub wants to see again where a subscription is meant (WebSub section 5.3).
+fn challenge(head: &Parts) -> Option<String> {
+    let query = head.uri.query().filter(|_| head.method == Method::GET)?;
+    let asks = |name: &str, value: &str| name == "hub.mode" && matches!(value, "subscribe" | "unsubscribe");
+    let asked = parameters(query).any(|(name, value)| asks(&name, &value));
+    parameters(query).find(|(name, _)| asked && name == "hub.challenge").map(|(_, value)| value)
 }
 
 /// Writes at once, and without the panic of `println!` when nobody reads any more.
@@ -287,6 +311,18 @@ mod tests {
         for wrong in ["", "2", "s", "1.5s", "-1s", "601s", "11m", "99999999999999999999m"] {
             assert!(parse_delay(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_challenge_is_answered_where_a_hub_asks_by_get() {
+        let head = |method: Method, uri: &str| {
+            Request::builder().method(method).uri(uri).body(()).unwrap().into_parts().0
+        };
+        let asked = "/cb?a=b&hub.mode=subscribe&hub.topic=t&hub.challenge=c%2Fd";
+        assert_eq!(challenge(&head(Method::GET, asked)).as_deref(), Some("c/d"));
+        assert_eq!(challenge(&head(Method::POST, asked)), None);
+        assert_eq!(challenge(&head(Method::GET, "/cb?hub.mode=denied&hub.challenge=c")), None);
+        assert_eq!(challenge(&head(Method::GET, "/cb")), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod catch_up;
 mod client;
+mod hub;
 mod quick;
 mod recovery;
 mod slow;
@@ -24,11 +25,12 @@ use crate::{
 type Benchmark = fn(&Path) -> Result<(), String>;
 
 /// The benchmarks by name.
-const BENCHMARKS: [(&str, Benchmark); 4] = [
+const BENCHMARKS: [(&str, Benchmark); 5] = [
     ("quick", quick::measure),
     ("recovery", recovery::measure),
     ("catch-up", catch_up::measure),
     ("slow", slow::measure),
+    ("hub", hub::measure),
 ];
 
 /// Builds the command as it is shipped, measures, prints.

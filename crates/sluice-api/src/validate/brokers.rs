@@ -63,11 +63,15 @@ fn check_ids(path: &str, broker: &Broker, problems: &mut Vec<Problem>) {
 /// What the receivers need of the broker behind them.
 fn check_serving(api: &EventApi, broker: &Broker, problems: &mut Vec<Problem>) {
     let path = "brokers[0].configuration";
-    if api.receivers.iter().any(|receiver| receiver.configuration.publishes()) {
+    if !api.channels.is_empty() {
+        channels_have_the_topics(path, broker, problems);
+    } else if api.receivers.iter().any(|receiver| receiver.configuration.publishes()) {
         check_topics(path, "producer", broker.configuration.publish_topics(), problems);
     }
     if api.receivers.iter().any(|receiver| receiver.configuration.delivers()) {
-        check_topics(path, "consumer", broker.configuration.deliver_topics(), problems);
+        if api.channels.is_empty() {
+            check_topics(path, "consumer", broker.configuration.deliver_topics(), problems);
+        }
         if broker.configuration.auto_offset_reset() == AutoOffsetReset::None {
             problems.push(Problem::new(
                 format!("{path}.consumer.autoOffsetReset"),
@@ -76,6 +80,19 @@ fn check_serving(api: &EventApi, broker: &Broker, problems: &mut Vec<Problem>) {
                  latest or earliest.",
             ));
         }
+    }
+}
+
+/// Topics in two places would leave open which of them count.
+fn channels_have_the_topics(path: &str, broker: &Broker, problems: &mut Vec<Problem>) {
+    let configuration = &broker.configuration;
+    let topics = [configuration.publish_topics(), configuration.deliver_topics()];
+    if let BrokerConfig::Mock(_) = configuration {
+        let message = "The mock has one topic only; an API with channels needs a broker with several.";
+        problems.push(Problem::new(path, "channels.invalid", message));
+    } else if topics.iter().flatten().any(|topics| !topics.is_empty()) {
+        let message = "The channels of this API have the topics (produceTo, consumeFrom); leave them out here.";
+        problems.push(Problem::new(format!("{path}.topics"), "channels.invalid", message));
     }
 }
 
@@ -169,6 +186,9 @@ fn check_kafka_security(path: &str, security: &KafkaSecurity, problems: &mut Vec
         }
     }
     if let Some(store) = &tls.key_store {
+        if store.key_location.is_some() && (store.kind != StoreType::Pem || store.location.is_none()) {
+            refuse("ssl.keyStore.keyLocation", "Only a PEM chain in another file (location) has its key apart.");
+        }
         match store.kind {
             StoreType::None => {}
             StoreType::Pem if store.location.is_some() => {}

@@ -50,10 +50,19 @@ impl Callback {
         if let Some(tls) = &self.ssl {
             rules.tls(tls);
         }
-        rules.retry(&self.retry);
+        rules.0.extend(self.retry.problems().into_iter().map(|problem| problem.within("retry")));
         if let Some(signature) = &self.signature {
             rules.signature(&signature.secrets);
         }
+        rules.0
+    }
+}
+
+impl CallbackRetry {
+    /// Every rule that these settings break, with paths relative to them.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        let mut rules = Rules(Vec::new());
+        rules.retry(self);
         rules.0
     }
 }
@@ -237,9 +246,9 @@ impl Rules {
 
     fn retry(&mut self, retry: &CallbackRetry) {
         let bounded = [
-            ("retry.maxAttempts", retry.max_attempts, 1..=100_000),
-            ("retry.initialDelaySeconds", retry.initial_delay_seconds, 0..=86_400),
-            ("retry.maxDelaySeconds", retry.max_delay_seconds, retry.initial_delay_seconds..=86_400),
+            ("maxAttempts", retry.max_attempts, 1..=100_000),
+            ("initialDelaySeconds", retry.initial_delay_seconds, 0..=86_400),
+            ("maxDelaySeconds", retry.max_delay_seconds, retry.initial_delay_seconds..=86_400),
         ];
         for (path, value, allowed) in bounded {
             if !allowed.contains(&value) {

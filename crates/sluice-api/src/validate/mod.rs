@@ -3,11 +3,13 @@
 mod answers;
 mod brokers;
 mod callback;
+mod channels;
 mod receivers;
 #[cfg(test)]
 mod tests;
 
 pub use brokers::is_topic_name;
+pub(crate) use receivers::is_token;
 
 use crate::{EventApi, HttpPath, Limits, Problem};
 
@@ -35,10 +37,11 @@ impl EventApi {
         check_id("id", &self.id.0, &mut problems);
         required("name", &self.name, &mut problems);
         required("version", &self.version, &mut problems);
-        let comes_by_path = |receiver: &crate::Receiver| !receiver.configuration.calls_clients();
+        let comes_by_path = |receiver: &crate::Receiver| receiver.configuration.has_path();
         check_paths(&self.paths, self.receivers.iter().any(comes_by_path), &mut problems);
         receivers::check(self, &mut problems);
         brokers::check(self, &mut problems);
+        channels::check(self, &mut problems);
         self.check_flows(&mut problems);
         for (index, plan) in self.plans.iter().enumerate() {
             check_id(&format!("plans[{index}].id"), &plan.id.0, &mut problems);
@@ -71,7 +74,14 @@ impl EventApi {
                 problems.push(Problem::new(format!("{prefix}flows"), "flows.count", message));
             }
             for (index, flow) in flows.iter().enumerate() {
-                let hooks = [&flow.connect, &flow.respond, &flow.publish, &flow.deliver];
+                let hooks = [
+                    &flow.connect,
+                    &flow.respond,
+                    &flow.subscribe,
+                    &flow.unsubscribe,
+                    &flow.publish,
+                    &flow.deliver,
+                ];
                 if hooks.iter().any(|steps| steps.len() > MAX_STEPS) {
                     let message = format!("At most {MAX_STEPS} policies are allowed at each hook.");
                     problems.push(Problem::new(format!("{prefix}flows[{index}]"), "flows.count", message));

@@ -4,7 +4,7 @@ use std::{collections::HashSet, ops::RangeInclusive};
 
 use crate::{
     EventApi, FrameFormat, HttpGetConfig, Limits, Problem, Qos, Receiver, ReceiverConfig, SlowClients,
-    WebsocketConfig,
+    WebsocketConfig, receiver::MAX_CONNECTIONS,
 };
 
 const MAX_NAMES: usize = 64;
@@ -119,6 +119,9 @@ fn check_settings(settings: &ReceiverConfig, problems: &mut Vec<Problem>) {
         }
         ReceiverConfig::Sse(sse) => {
             bounded("heartbeatIntervalInMs", sse.heartbeat_interval_in_ms, 2000..=3_600_000);
+            if let Some(connections) = sse.max_connections {
+                bounded("maxConnections", connections.into(), 1..=MAX_CONNECTIONS.into());
+            }
         }
         ReceiverConfig::Websocket(websocket) => {
             bounded("pingIntervalMs", websocket.ping_interval_ms, 1000..=3_600_000);
@@ -126,19 +129,23 @@ fn check_settings(settings: &ReceiverConfig, problems: &mut Vec<Problem>) {
             if let Some(bytes) = websocket.max_frame_bytes {
                 bounded("maxFrameBytes", bytes as u64, 125..=Limits::MAX_BODY_BYTES as u64);
             }
+            if let Some(connections) = websocket.max_connections {
+                bounded("maxConnections", connections.into(), 1..=MAX_CONNECTIONS.into());
+            }
             check_websocket(websocket, problems);
         }
-        ReceiverConfig::Webhook(webhook) => {
-            let found = webhook.problems();
-            problems.extend(found.into_iter().map(|problem| problem.within("configuration")));
-        }
+        ReceiverConfig::Webhook(webhook) => problems.extend(configured(webhook.problems())),
+        ReceiverConfig::Websub(websub) => problems.extend(configured(websub.problems())),
+        ReceiverConfig::WebhookReceiver(receiver) => problems.extend(configured(receiver.problems())),
     }
 }
 
+fn configured(problems: Vec<Problem>) -> impl Iterator<Item = Problem> {
+    problems.into_iter().map(|problem| problem.within("configuration"))
+}
+
 fn check_websocket(settings: &WebsocketConfig, problems: &mut Vec<Problem>) {
-    if !settings.publisher.enabled && !settings.subscriber.enabled {
-        problems.push(invalid("publisher.enabled", "One of publisher and subscriber is needed.".to_owned()));
-    }
+    check_publisher(settings, problems);
     let (protocols, origins) = (&settings.subprotocols, &settings.allowed_origins);
     if protocols.len().max(origins.len()) > MAX_NAMES {
         let message = format!("At most {MAX_NAMES} subprotocols and {MAX_NAMES} origins are allowed.");
@@ -155,13 +162,32 @@ fn check_websocket(settings: &WebsocketConfig, problems: &mut Vec<Problem>) {
     }
 }
 
+fn check_publisher(settings: &WebsocketConfig, problems: &mut Vec<Problem>) {
+    let (publisher, subscriber) = (&settings.publisher, &settings.subscriber);
+    if !publisher.enabled && !subscriber.enabled {
+        problems.push(invalid("publisher.enabled", "One of publisher and subscriber is needed.".to_owned()));
+    }
+    for (field, set) in [("envelope", publisher.envelope), ("acknowledge", publisher.acknowledge)] {
+        if set && !publisher.enabled {
+            let message = "Says how messages of clients are taken, and publisher.enabled that none are.";
+            problems.push(invalid(&format!("publisher.{field}"), message.to_owned()));
+        }
+    }
+    let mingles = subscriber.enabled && matches!(settings.frames, FrameFormat::Text | FrameFormat::Auto);
+    if publisher.acknowledge && mingles {
+        let message =
+            "A message in a text frame could pretend to be an acknowledgement: set frames to json or binary.";
+        problems.push(invalid("publisher.acknowledge", message.to_owned()));
+    }
+}
+
 fn invalid(field: &str, message: String) -> Problem {
     let path = format!("configuration.{field}");
     Problem::new(path, "listeners.entrypoints.configuration.invalid", message)
 }
 
 /// Whether it is a token as RFC 9110 section 5.6.2 has it: the names of headers, methods, subprotocols.
-pub(super) fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.len() <= 128 && text.bytes().all(allowed)
 }

@@ -141,6 +141,8 @@ fn the_bounds_of_each_receiver_are_kept_at_their_edges() {
         ("websocket", "pingIntervalMs", vec![1000], vec![999, 3_600_001]),
         ("websocket", "idleTimeoutMs", vec![30_001, 86_400_000], vec![30_000, 86_400_001]),
         ("websocket", "maxFrameBytes", vec![125, 64 << 20], vec![124, (64 << 20) + 1]),
+        ("websocket", "maxConnections", vec![1, 1_000_000], vec![0, 1_000_001]),
+        ("sse", "maxConnections", vec![1, 1_000_000], vec![0, 1_000_001]),
     ];
     for (kind, field, inside, outside) in edges {
         for value in inside {
@@ -157,6 +159,29 @@ fn the_bounds_of_each_receiver_are_kept_at_their_edges() {
     for (field, value) in [("subprotocols", "a b"), ("allowedOrigins", "app.example")] {
         let path = format!("receivers[1].configuration.{field}[0]");
         refused("/receivers/1", receiver("websocket", json!({ field: [value] })), &path, invalid);
+    }
+}
+
+#[test]
+fn acknowledgements_stand_where_no_message_can_look_like_one_and_messages_are_taken() {
+    let websocket = |settings: Value| json!({ "type": "websocket", "configuration": settings });
+    let invalid = "listeners.entrypoints.configuration.invalid";
+    let acknowledge = "receivers[1].configuration.publisher.acknowledge";
+    let (told, deaf) = (json!({ "acknowledge": true }), json!({ "enabled": false }));
+    for frames in ["text", "auto"] {
+        let settings = json!({ "frames": frames, "publisher": told });
+        refused("/receivers/1", websocket(settings), acknowledge, invalid);
+        let settings = json!({ "frames": frames, "publisher": told, "subscriber": deaf });
+        assert!(with("/receivers/1", websocket(settings)).is_empty(), "{frames}");
+    }
+    for frames in ["json", "binary"] {
+        let settings = json!({ "frames": frames, "publisher": told });
+        assert!(with("/receivers/1", websocket(settings)).is_empty(), "{frames}");
+    }
+    for field in ["envelope", "acknowledge"] {
+        let settings = json!({ "publisher": { "enabled": false, field: true } });
+        let path = format!("receivers[1].configuration.publisher.{field}");
+        refused("/receivers/1", websocket(settings), &path, invalid);
     }
 }
 

@@ -43,11 +43,20 @@ pub(crate) struct Offer {
     pub(crate) webhook: Value,
     pub(crate) dead_letters: bool,
     pub(crate) topics: Vec<&'static str>,
+    /// Channels, each with its topic.
+    pub(crate) channels: Vec<(&'static str, &'static str)>,
 }
 
 impl Default for Offer {
     fn default() -> Self {
-        Self { qos: Qos::Auto, flows: json!([]), webhook: json!({}), dead_letters: false, topics: vec!["t"] }
+        Self {
+            qos: Qos::Auto,
+            flows: json!([]),
+            webhook: json!({}),
+            dead_letters: false,
+            topics: vec!["t"],
+            channels: Vec::new(),
+        }
     }
 }
 
@@ -119,10 +128,15 @@ impl Bench {
             api: api.id.clone(),
             driver: driver(),
             topics: offer.topics.iter().copied().map(Topic::from).collect(),
+            channels: offer
+                .channels
+                .iter()
+                .map(|(name, topic)| ((*name).to_owned(), vec![Topic::from(*topic)]))
+                .collect(),
             chosen_by: ChosenBy::new(&api.brokers[0].configuration),
             begin: Begin::Latest,
             qos: offer.qos,
-            chains: Chains::compile(&api, &Arc::default()).unwrap(),
+            chains: Chains::compile(&api, &Arc::default(), &Arc::default()).unwrap(),
             webhook: webhook.clone(),
             dead_letters,
             calls: tokio::sync::Semaphore::new(128),
@@ -221,6 +235,7 @@ pub(crate) fn subscription(id: &str, callback: Callback) -> Subscription {
         metadata: std::collections::BTreeMap::new(),
         channel: None,
         callback,
+        hub: None,
         starting_at: None,
         ending_at: None,
     }

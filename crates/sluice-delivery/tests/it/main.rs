@@ -8,9 +8,13 @@
 )]
 
 mod auth;
+mod beginning;
 mod bench;
+mod channels;
 mod circuit;
+mod fetching;
 mod guard;
+mod hub;
 mod letters;
 mod moving;
 mod order;

@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, VecDeque},
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -59,6 +62,7 @@ pub(crate) struct Receiver {
     scheme: &'static str,
     calls: mpsc::UnboundedReceiver<Call>,
     script: Arc<Script>,
+    connections: Arc<AtomicUsize>,
 }
 
 /// How calls are answered.
@@ -97,8 +101,11 @@ impl Receiver {
         let (sender, calls) = mpsc::unbounded_channel();
         let script: Arc<Script> = Arc::default();
         let known = Arc::clone(&script);
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let counted = Arc::clone(&connections);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
                 let (sender, script) = (sender.clone(), Arc::clone(&known));
                 let service = service_fn(move |request| answer(request, sender.clone(), Arc::clone(&script)));
                 let Some(tls) = tls.clone() else {
@@ -113,7 +120,7 @@ impl Receiver {
                 });
             }
         });
-        Self { address, scheme, calls, script }
+        Self { address, scheme, calls, script, connections }
     }
 
     /// The next calls are answered like this, one after the other; those behind them with 200.
@@ -146,6 +153,11 @@ impl Receiver {
             texts.push(self.call().await.text().to_owned());
         }
         texts
+    }
+
+    /// How many connections were made to it.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     pub(crate) fn has_call(&mut self) -> bool {

@@ -42,12 +42,16 @@ pub(super) struct Body {
     pub(super) schema: SchemaOf,
     pub(super) media: &'static [&'static str],
     pub(super) required: bool,
+    /// Whether other media types get 415.
+    pub(super) strict: bool,
 }
 
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) description: &'static str,
     pub(super) body: Option<(SchemaOf, &'static str)>,
+    /// Whether the body is what a client has sent, without what was left out.
+    pub(super) as_written: bool,
 }
 
 const JSON: &[&str] = &["application/json"];
@@ -110,37 +114,58 @@ impl Call {
 
     /// Reads a JSON body.
     pub(crate) fn takes<T: JsonSchema>(mut self) -> Self {
-        self.body = Some(Body { schema: schema_of::<T>, media: JSON, required: true });
+        self.body = Some(Body { schema: schema_of::<T>, media: JSON, required: true, strict: false });
         self
     }
 
     /// Reads a JSON body, if there is one.
     pub(crate) fn may_take<T: JsonSchema>(mut self) -> Self {
-        self.body = Some(Body { schema: schema_of::<T>, media: JSON, required: false });
+        self.body = Some(Body { schema: schema_of::<T>, media: JSON, required: false, strict: false });
         self
     }
 
     /// Reads a body of one of these media types; any other gets 415.
     pub(crate) fn takes_as<T: JsonSchema>(mut self, media: &'static [&'static str]) -> Self {
-        self.body = Some(Body { schema: schema_of::<T>, media, required: true });
+        self.body = Some(Body { schema: schema_of::<T>, media, required: true, strict: true });
+        self
+    }
+
+    /// Reads a body that is best of one of these media types.
+    pub(crate) fn reads<T: JsonSchema>(mut self, media: &'static [&'static str]) -> Self {
+        self.body = Some(Body { schema: schema_of::<T>, media, required: true, strict: false });
+        self
+    }
+
+    /// Reads a body that is best of one of these media types, if there is one.
+    pub(crate) fn may_read<T: JsonSchema>(mut self, media: &'static [&'static str]) -> Self {
+        self.body = Some(Body { schema: schema_of::<T>, media, required: false, strict: false });
         self
     }
 
     /// Answers with a JSON body.
     pub(crate) fn gives<T: JsonSchema>(mut self, status: u16, description: &'static str) -> Self {
-        self.answers.push(Answer { status, description, body: Some((schema_of::<T>, JSON[0])) });
+        let body = Some((schema_of::<T> as SchemaOf, JSON[0]));
+        self.answers.push(Answer { status, description, body, as_written: false });
+        self
+    }
+
+    /// Answers with a JSON body in the form in which it is sent.
+    pub(crate) fn gives_as_written<T: JsonSchema>(mut self, status: u16, description: &'static str) -> Self {
+        let body = Some((schema_of::<T> as SchemaOf, JSON[0]));
+        self.answers.push(Answer { status, description, body, as_written: true });
         self
     }
 
     /// Answers with text of a media type.
     pub(crate) fn gives_text(mut self, status: u16, media: &'static str, description: &'static str) -> Self {
-        self.answers.push(Answer { status, description, body: Some((schema_of::<String>, media)) });
+        let body = Some((schema_of::<String> as SchemaOf, media));
+        self.answers.push(Answer { status, description, body, as_written: false });
         self
     }
 
     /// Answers without a body.
     pub(crate) fn gives_nothing(mut self, status: u16, description: &'static str) -> Self {
-        self.answers.push(Answer { status, description, body: None });
+        self.answers.push(Answer { status, description, body: None, as_written: false });
         self
     }
 

@@ -33,15 +33,17 @@ pub(crate) struct Contract {
 impl Contract {
     /// Serves every call at every base.
     pub(crate) fn router(&self) -> Router<Registry> {
+        self.bases.iter().fold(Router::new(), |router, base| router.merge(self.router_at(base)))
+    }
+
+    /// Serves every call at this base.
+    pub(crate) fn router_at(&self, base: &str) -> Router<Registry> {
         let mut router = Router::new();
-        for base in self.bases {
-            for call in &self.calls {
-                let path = format!("{base}/{}", call.path);
-                // Clients write a slash at the end, or not.
-                router = router
-                    .route(&format!("{path}/"), call.handler.clone())
-                    .route(&path, call.handler.clone());
-            }
+        for call in &self.calls {
+            let path = format!("{base}/{}", call.path);
+            // Clients write a slash at the end, or not.
+            router =
+                router.route(&format!("{path}/"), call.handler.clone()).route(&path, call.handler.clone());
         }
         router
     }

@@ -68,10 +68,14 @@ fn tags(calls: &[Call]) -> Vec<Value> {
 fn tag(call: &Call) -> &'static str {
     let words = call.path.split('/').filter(|segment| !segment.starts_with(['{', '_']));
     let kinds = [
+        "websub-apis",
+        "webbroker-apis",
         "qos",
         "apis",
         "streams",
         "plans",
+        "api-keys",
+        "webhook-secrets",
         "subscriptions",
         "applications",
         "entrypoints",
@@ -154,7 +158,7 @@ impl Schemas {
             ALWAYS.iter().map(|(status, description)| ((*status).to_owned(), refusal(description))).collect();
         let has_path = call.path_parameters().next().is_some();
         let takes_any = has_path || call.body.is_some() || !call.query.is_empty();
-        let restricted = call.body.as_ref().is_some_and(|body| body.media.len() > 1);
+        let restricted = call.body.as_ref().is_some_and(|body| body.strict);
         for (may, status, description) in [
             (takes_any, "400", "Something in the request is not understood, or not possible now."),
             (has_path, "404", "There is nothing of this id."),
@@ -172,7 +176,8 @@ impl Schemas {
         for answer in &call.answers {
             let mut response = json!({ "description": answer.description });
             if let Some((body, media)) = answer.body {
-                let schema = body(&mut self.answers).to_value();
+                let schemas = if answer.as_written { &mut self.requests } else { &mut self.answers };
+                let schema = body(schemas).to_value();
                 response["content"] = json!({ media: { "schema": schema } });
             }
             if call.tagged {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use sluice_api::{ApiId, Problem, from_value};
 
 use super::{
+    beyond::refuse_beyond,
     catalogue::to_keep,
     entity::{Answer, ApiEntity},
     fields::Fields,
@@ -68,6 +69,7 @@ pub(super) async fn update(
     body: Bytes,
 ) -> Answered {
     let former = registry.get(&id)?;
+    refuse_beyond(&former.record.draft)?;
     let mut document = json(&body)?;
     keep_additions(&mut document, &former.record.draft);
     let ReadApi { api, catalogue, plans } = read_api(document, Reading::Update)?;

@@ -81,7 +81,7 @@ struct EndpointEntity<'a> {
 
 /// The type of the listener that a receiver stands in.
 pub(super) const fn listener_of(receiver: &Receiver) -> &'static str {
-    if receiver.configuration.calls_clients() { "subscription" } else { "http" }
+    if receiver.configuration.has_path() { "http" } else { "subscription" }
 }
 
 /// The listeners of an API.

@@ -71,7 +71,10 @@ fn read(configuration: Value, field: &'static str) -> Result<ReadConsumer, Probl
         return Err(Problem::new("callbackUrl", "field.required", message).within(at));
     }
     let callback = from_value(Value::Object(callback)).map_err(|problem| problem.within(at))?;
-    Ok(ReadConsumer { consumer: Some(ConsumerConfiguration { connector, channel, callback }), ..read })
+    Ok(ReadConsumer {
+        consumer: Some(ConsumerConfiguration { connector, channel, callback, hub: None }),
+        ..read
+    })
 }
 
 impl ReadConsumer {

@@ -72,6 +72,8 @@ fn read_flow(flow: WrittenFlow, path: &str, problems: &mut Vec<Problem>) -> Flow
         connect: read_steps(flow.request, &format!("{path}.request"), problems),
         respond: read_steps(flow.response, &format!("{path}.response"), problems),
         publish: read_steps(flow.publish, &format!("{path}.publish"), problems),
+        subscribe: Vec::new(),
+        unsubscribe: Vec::new(),
         deliver: read_steps(flow.subscribe, &format!("{path}.subscribe"), problems),
         tags: flow.tags.unwrap_or_default(),
     };
@@ -166,6 +168,7 @@ fn read_steps(steps: Option<Vec<WrittenStep>>, path: &str, problems: &mut Vec<Pr
             configuration: Settings::new(step.configuration.unwrap_or_default()),
             condition: step.condition.filter(given),
             message_condition: step.message_condition.filter(given),
+            execution_condition: None,
         });
     }
     read

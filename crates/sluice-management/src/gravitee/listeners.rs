@@ -218,7 +218,7 @@ fn read_entrypoint(
         let message = format!("The entrypoint '{kind}' offers qos {}.", levels.join(", "));
         return Err(Problem::new("qos", "listeners.entrypoints.qos.unsupported", message));
     }
-    if receiver.configuration.calls_clients() != calls_clients {
+    if receiver.configuration.has_path() == calls_clients {
         let right = if calls_clients { "http" } else { "subscription" };
         let message = format!("The entrypoint '{kind}' belongs to a listener of type '{right}'.");
         return Err(Problem::new("type", "listeners.entrypoints.type.invalid", message));

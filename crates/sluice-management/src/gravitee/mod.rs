@@ -7,6 +7,7 @@
 
 mod apis;
 mod applications;
+mod beyond;
 mod catalogue;
 mod connections;
 mod consumer;

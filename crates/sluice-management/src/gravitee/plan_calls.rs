@@ -12,6 +12,7 @@ use sluice_store::PlanRecord;
 
 use super::{
     apis::{refuse_other_id, told},
+    beyond::refuse_plan_beyond,
     catalogue::to_keep,
     plans::{PlanEntity, ReadPlan, SecurityEntity, read_plan},
     request::{address, parameter},
@@ -74,6 +75,7 @@ pub(super) async fn update(
 ) -> Answered {
     let owner = registry.get(&api)?;
     let former = &owner.plan(&id)?.plan;
+    refuse_plan_beyond(former)?;
     let ReadPlan { mut plan, catalogue } = read_plan(json(&body)?, former.status, Some(former))?;
     refuse_other_id(&plan.id.0, &id.0)?;
     plan.id = id;

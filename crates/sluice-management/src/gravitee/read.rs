@@ -134,6 +134,7 @@ pub(super) fn read_api(document: Value, reading: Reading) -> Result<ReadApi, Vec
         cors,
         receivers,
         brokers,
+        channels: BTreeMap::new(),
         flows: read_flows(written.flows, "flows", &mut problems),
         plans: Vec::new(),
         properties: written.properties.into_iter().flatten().map(property).collect(),

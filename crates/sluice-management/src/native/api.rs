@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use sluice_api::{ApiId, EventApi, HttpPath, Problem, Qos};
+use sluice_api::{ApiId, EventApi, HttpPath, Problem, Qos, ReceiverConfig};
 use sluice_broker::SpoolStatus;
 use sluice_receiver::StreamSummary;
 use sluice_store::Timestamp;
@@ -30,11 +30,17 @@ pub(super) struct ApiEntity {
     paths: Vec<HttpPath>,
     /// How web clients connect.
     receivers: Vec<ReceiverEntity>,
+    /// Its named parts; one whole when absent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    channels: Vec<ChannelEntity>,
     /// The kind of broker behind it.
     broker: Option<&'static str>,
     streams: SummaryEntity,
     /// How many subscriptions it has, closed ones among them.
     subscriptions: usize,
+    /// How many open ones were made at its hub; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hub_subscriptions: Option<usize>,
     /// How its spool stands; absent where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     spool: Option<SpoolEntity>,
@@ -73,6 +79,20 @@ struct ReceiverEntity {
     qos: Qos,
     /// How much could be promised with this broker.
     offered_qos: &'static [Qos],
+}
+
+/// A named part of an API.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Channel")]
+struct ChannelEntity {
+    name: String,
+    /// The topic that its messages are published to.
+    publish_topic: String,
+    /// The topic that its messages are delivered from.
+    deliver_topic: String,
+    /// How many open subscriptions were made for it at the hub.
+    hub_subscriptions: usize,
 }
 
 /// The open streams in numbers.
@@ -149,10 +169,8 @@ impl ApiEntity {
     pub(super) fn of(registry: &Registry, api: &ManagedApi) -> Self {
         let record = &api.record;
         let definition = record.deployed.as_ref().unwrap_or(&record.draft);
-        let EventApi { name, version, description, paths, .. } = definition.clone();
-        let id = record.id();
+        let EventApi { id, name, version, description, paths, .. } = definition.clone();
         Self {
-            id: id.clone(),
             name,
             version,
             description,
@@ -160,17 +178,34 @@ impl ApiEntity {
             deployed: record.started && api.settled,
             edited: record.deployed.as_ref().is_some_and(|deployed| *deployed != record.draft),
             paths,
+            channels: channels(registry, definition),
+            hub_subscriptions: has_hub(definition).then(|| registry.count_at_hub(&id)),
             receivers: receivers(definition),
             broker: definition.brokers.first().map(|broker| broker.configuration.kind()),
-            streams: registry.streams().summary(id).into(),
-            subscriptions: registry.count_subscriptions(id),
-            spool: registry.spool_status(id).map(SpoolEntity::from),
+            streams: registry.streams().summary(&id).into(),
+            subscriptions: registry.count_subscriptions(&id),
+            spool: registry.spool_status(&id).map(SpoolEntity::from),
             faults: api.faults.iter().map(FaultEntity::of).collect(),
             created_at: Moment(record.created_at),
             updated_at: Moment(record.updated_at),
             deployed_at: record.deployed_at.map(Moment),
+            id,
         }
     }
+}
+
+fn has_hub(definition: &EventApi) -> bool {
+    definition.receivers.iter().any(|receiver| matches!(receiver.configuration, ReceiverConfig::Websub(_)))
+}
+
+fn channels(registry: &Registry, definition: &EventApi) -> Vec<ChannelEntity> {
+    let channels = definition.channels.iter().map(|(name, channel)| ChannelEntity {
+        name: name.clone(),
+        publish_topic: channel.publish_topic(name).to_owned(),
+        deliver_topic: channel.deliver_topic(name).to_owned(),
+        hub_subscriptions: registry.count_of_channel(&definition.id, name),
+    });
+    channels.collect()
 }
 
 impl OriginEntity {

@@ -5,6 +5,7 @@
 //! what those have no word for: who is connected, how far behind, and how deliveries stand.
 
 mod api;
+mod api_keys;
 mod apis;
 mod delivery;
 mod error;
@@ -12,6 +13,7 @@ mod routes;
 mod stream;
 mod subscription;
 mod subscriptions;
+mod webhook_secrets;
 
 use axum::{
     Json,

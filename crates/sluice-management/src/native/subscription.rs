@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sluice_api::{ApiId, ApplicationId, PlanId, Problem, SubscriptionId};
+use sluice_api::{ApiId, ApplicationId, HubSignature, HubTerms, PlanId, Problem, SubscriptionId};
 use sluice_store::{ConsumerStatus, SubscriptionRecord, SubscriptionStatus};
 
 use super::delivery::DeliveryEntity;
@@ -27,7 +27,7 @@ pub(super) struct SubscriptionEntity {
     #[serde(serialize_with = "ConsumerWord::serialize")]
     #[schemars(with = "ConsumerWord")]
     consumer_status: ConsumerStatus,
-    /// Why delivery ended, while `consumerStatus` is `failure`.
+    /// Why delivery ended: while `consumerStatus` is `failure`, and where its lease was over or its subscriber gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     failure_cause: Option<String>,
     /// What the subscriber said about itself, for filters.
@@ -37,6 +37,9 @@ pub(super) struct SubscriptionEntity {
     /// The part of the API that it asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<String>,
+    /// What was agreed on at the hub; absent for one that was made in another way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hub: Option<HubEntity>,
     created_at: Moment,
     updated_at: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +51,34 @@ pub(super) struct SubscriptionEntity {
     /// How its delivery stands; absent while the gateway has nothing to do for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery: Option<DeliveryEntity>,
+}
+
+/// What a subscriber and the hub have agreed on.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "HubTerms")]
+struct HubEntity {
+    /// The topic as the subscriber wrote it.
+    topic: String,
+    /// Seconds for which it was agreed on, the last time.
+    lease_seconds: u64,
+    /// When that is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Moment>,
+    /// How calls are signed; absent where the subscriber gave no secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<HubSignature>,
+}
+
+impl HubEntity {
+    fn of(terms: HubTerms, record: &SubscriptionRecord) -> Self {
+        Self {
+            topic: terms.topic,
+            lease_seconds: terms.lease_seconds,
+            expires_at: record.ending_at.map(Moment),
+            signature: terms.secret.is_some().then_some(terms.signature),
+        }
+    }
 }
 
 /// The publisher's word in this contract.
@@ -96,6 +127,7 @@ impl SubscriptionEntity {
             metadata: record.metadata.clone(),
             callback_url: url.split('?').next().unwrap_or_default().to_owned(),
             channel: record.consumer.channel.clone(),
+            hub: registry.hub_terms(record).map(|terms| HubEntity::of(terms, record)),
             created_at: Moment(record.created_at),
             updated_at: Moment(record.updated_at),
             starting_at: record.starting_at.map(Moment),

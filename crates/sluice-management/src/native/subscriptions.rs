@@ -3,10 +3,11 @@
 use axum::{
     Json,
     extract::{OriginalUri, Path, State},
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     response::IntoResponse,
 };
 use sluice_api::{ApiId, ApplicationId, PlanId, SubscriptionId};
+use sluice_store::ConsumerStatus;
 
 use super::{
     apis::Answered,
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     Registry, SubscriptionFilter,
     page::{Asked, Page},
-    request::parameters,
+    request::{parameter, parameters},
 };
 
 pub(super) async fn list(
@@ -32,6 +33,8 @@ pub(super) async fn list(
         plans: words("plan").map(PlanId).collect(),
         applications: words("application").map(ApplicationId).collect(),
         statuses: words("status").map(|word| status(&word)).collect::<Result<_, _>>()?,
+        channels: words("channel").collect(),
+        callbacks: parameter(&uri, "callback").into_iter().collect(),
     };
     let records = registry.subscriptions(&filter);
     let page = Page::of(asked, &records, &uri, &headers, |record| SubscriptionEntity::of(&registry, record));
@@ -44,4 +47,34 @@ pub(super) async fn get(
 ) -> Answered {
     let record = registry.subscription_to(&api, &id)?;
     Ok(Json(SubscriptionEntity::of(&registry, &record)).into_response())
+}
+
+pub(super) async fn pause(
+    State(registry): State<Registry>,
+    Path((api, id)): Path<(ApiId, SubscriptionId)>,
+) -> Answered {
+    registry.subscription_to(&api, &id)?;
+    let record = registry.pause_subscription(&id).await?;
+    Ok(Json(SubscriptionEntity::of(&registry, &record)).into_response())
+}
+
+pub(super) async fn resume(
+    State(registry): State<Registry>,
+    Path((api, id)): Path<(ApiId, SubscriptionId)>,
+) -> Answered {
+    let record = registry.subscription_to(&api, &id)?;
+    let record = match record.consumer_status {
+        ConsumerStatus::Failure if record.paused_at.is_none() => registry.resume_failure(&id).await?,
+        _ => registry.resume_subscription(&id).await?,
+    };
+    Ok(Json(SubscriptionEntity::of(&registry, &record)).into_response())
+}
+
+pub(super) async fn close(
+    State(registry): State<Registry>,
+    Path((api, id)): Path<(ApiId, SubscriptionId)>,
+) -> Answered {
+    registry.subscription_to(&api, &id)?;
+    registry.close_subscription(&id).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -6,7 +6,7 @@ use sluice_api::ApplicationId;
 use sluice_store::{ApplicationRecord, Catalogue, Timestamp};
 use uuid::Uuid;
 
-use super::{Among, Inner, Registry, RegistryError};
+use super::{Among, Inner, Registry, RegistryError, hub::HUB};
 
 /// What is said about an application when it is created or changed.
 #[derive(Debug, Clone)]
@@ -64,6 +64,7 @@ impl Registry {
             if record.archived_at.is_some() {
                 return Err(archived(&record.id));
             }
+            refuse_built_in(&record.id, "can not be archived")?;
             record.archived_at = Some(now);
             Ok(())
         })
@@ -118,18 +119,29 @@ impl Inner {
         application.ok_or_else(|| RegistryError::ApplicationNotFound(id.clone()))
     }
 
-    /// One application that is not archived.
+    /// One application that is not archived, and may subscribe.
     pub(super) fn application_in_use(&self, id: &ApplicationId) -> Changed {
+        refuse_built_in(id, "subscribes at hubs only")?;
         let application = self.application(id)?;
         if application.archived_at.is_some() { Err(archived(id)) } else { Ok(application) }
     }
 
-    async fn keep_application(&self, record: ApplicationRecord) -> Changed {
+    pub(super) async fn keep_application(&self, record: ApplicationRecord) -> Changed {
         self.store.save_application(&record).await?;
         let record = Arc::new(record);
         self.write().applications.insert(record.id.clone(), Arc::clone(&record));
         Ok(record)
     }
+}
+
+/// The application that stands for whoever subscribes at a hub.
+fn refuse_built_in(id: &ApplicationId, what: &str) -> Result<(), RegistryError> {
+    if id.0 != HUB {
+        return Ok(());
+    }
+    let message =
+        format!("The application [{id}] stands for the subscribers at the hubs of this gateway; it {what}.");
+    Err(RegistryError::conflict("", "application.builtIn", message))
 }
 
 fn archived(id: &ApplicationId) -> RegistryError {

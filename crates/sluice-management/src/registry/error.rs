@@ -22,6 +22,15 @@ pub enum RegistryError {
     /// There is no such subscription.
     #[error("Subscription [{0}] can not be found.")]
     SubscriptionNotFound(SubscriptionId),
+    /// The event API has no such key.
+    #[error("API key [{0}] can not be found.")]
+    ApiKeyNotFound(String),
+    /// The event API has no such webhook secret.
+    #[error("Webhook secret [{0}] can not be found.")]
+    WebhookSecretNotFound(String),
+    /// What there is already, or as much as there may be, stands against it.
+    #[error("{0}")]
+    Conflict(Problem),
     /// A definition breaks rules, or the step is not possible from where the API or plan is.
     #[error("{}", sentences(.0))]
     Invalid(Vec<Problem>),
@@ -70,6 +79,11 @@ impl RegistryError {
     /// A step that is not possible now.
     pub(crate) fn refused(path: &str, code: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Problem::new(path, code, message)])
+    }
+
+    /// Something that is there already stands against it.
+    pub(crate) fn conflict(path: &str, code: &'static str, message: impl Into<String>) -> Self {
+        Self::Conflict(Problem::new(path, code, message))
     }
 }
 

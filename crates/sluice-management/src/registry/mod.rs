@@ -5,19 +5,21 @@
 //! draft that is edited and as the deployed one that runs; plans take effect at once.
 
 mod applications;
+mod credentials;
 mod error;
 mod files;
+mod hub;
 mod imports;
 mod masks;
 mod plans;
 mod rules;
+mod start;
 mod subscriptions;
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::Duration,
 };
 
 use sluice_api::{ApiId, ApplicationId, EventApi, Problem};
@@ -25,22 +27,18 @@ use sluice_broker::{DriverError, SpoolStatus};
 use sluice_gateway::Gateway;
 use sluice_receiver::Streams;
 use sluice_store::{ApiRecord, ApplicationRecord, Catalogue, Store, Timestamp};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use uuid::Uuid;
 
 pub use applications::NewApplication;
+use credentials::CredentialTable;
+pub use credentials::NewApiKey;
 pub use error::RegistryError;
 pub(crate) use error::sentences;
 pub use files::FileDefinition;
 pub(crate) use masks::unmask_plan;
 use subscriptions::{Among, SubscriptionTable};
 pub use subscriptions::{Decision, NewSubscription, Side, SubscriptionFilter, SubscriptionUpdate};
-
-/// The wait before a failure that the store did not take is given to it again; it doubles each time.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// The longest such wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// All event APIs, applications and subscriptions. Cheap to clone.
 #[derive(Clone)]
@@ -55,6 +53,10 @@ struct Inner {
     changing: Mutex<()>,
     /// What readers see; written by the holder of `changing` only, once a change is complete.
     state: RwLock<State>,
+    /// Told when the end of some lease may be another one.
+    leases_changed: Arc<Notify>,
+    /// What the hub has verified and waits for its turn.
+    settling: hub::Settling,
 }
 
 #[derive(Default)]
@@ -63,6 +65,7 @@ struct State {
     unreadable: BTreeMap<ApiId, String>,
     applications: BTreeMap<ApplicationId, Arc<ApplicationRecord>>,
     subscriptions: SubscriptionTable,
+    credentials: CredentialTable,
 }
 
 /// An event API as the registry knows it.
@@ -97,89 +100,6 @@ pub enum Expected {
 }
 
 impl Registry {
-    /// Reads what the store has, deploys what was started and serves its subscriptions: both steps of a start
-    /// at once.
-    pub async fn open(store: Store, gateway: Gateway) -> Result<Self, RegistryError> {
-        let registry = Self::open_apis(store, gateway).await?;
-        registry.open_subscriptions().await?;
-        Ok(registry)
-    }
-
-    /// Reads the event APIs that the store has, and deploys what was started. One that cannot be read, or does
-    /// not compile any more, is logged and shown, and stops neither the others nor the start. Nothing is to be
-    /// changed before [`open_subscriptions`](Self::open_subscriptions) has come to its end too; it is apart, so
-    /// that web clients do not wait for a hundred thousand subscriptions.
-    pub async fn open_apis(store: Store, gateway: Gateway) -> Result<Self, RegistryError> {
-        let mut state = State::default();
-        for (id, record) in store.apis().await? {
-            match record {
-                Ok(record) => {
-                    let api = restored(record, &gateway);
-                    state.apis.insert(id, Arc::new(api));
-                }
-                Err(error) => {
-                    tracing::error!(api = %id, %error, "An event API is not served: it can not be read.");
-                    state.unreadable.insert(id, error.to_string());
-                }
-            }
-        }
-        for record in store.applications().await? {
-            state.applications.insert(record.id.clone(), Arc::new(record));
-        }
-        let inner = Inner { store, gateway, changing: Mutex::default(), state: RwLock::new(state) };
-        Ok(Self { inner: Arc::new(inner) })
-    }
-
-    /// Reads the subscriptions that the store has, and serves those that are to be served.
-    pub async fn open_subscriptions(&self) -> Result<(), RegistryError> {
-        let read = self.inner.store.subscriptions().await?;
-        {
-            let mut state = self.inner.write();
-            for (id, record) in read {
-                match record {
-                    Ok(record) => state.subscriptions.insert(Arc::new(record)),
-                    Err(error) => {
-                        tracing::error!(subscription = %id, %error, "A subscription is not served: it can not be read.");
-                    }
-                }
-            }
-        }
-        // What a crash left half done: the plan closed, its subscriptions not yet.
-        self.inner.close_ended_subscriptions(&Among::All).await?;
-        self.inner.serve_all_subscriptions();
-        self.listen_for_failures();
-        Ok(())
-    }
-
-    /// Notes in the background what the gateway says of subscriptions that it cannot serve.
-    fn listen_for_failures(&self) {
-        let Some(mut failed) = self.inner.gateway.failed_subscriptions() else { return };
-        // Not the registry itself: it would never be let go of.
-        let inner = Arc::downgrade(&self.inner);
-        tokio::spawn(async move {
-            while let Some(failed) = failed.recv().await {
-                let (served, cause) = (failed.served, failed.cause.to_string());
-                let mut wait = FIRST_WAIT;
-                // A record that says of a failed subscription that it is served would be believed.
-                loop {
-                    let Some(inner) = inner.upgrade() else { return };
-                    let registry = Self { inner };
-                    let noted = registry.fail_subscription(&served.id, &served.callback, &cause).await;
-                    let Err(error) = noted else { break };
-                    tracing::error!(
-                        subscription = %served.id, %error, "The failure of a subscription could not be noted."
-                    );
-                    if !matches!(error, RegistryError::Store(_)) {
-                        break;
-                    }
-                    drop(registry);
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
-                }
-            }
-        });
-    }
-
     /// Who is connected, and who was too slow.
     pub fn streams(&self) -> &Streams {
         self.inner.gateway.streams()
@@ -217,6 +137,14 @@ impl Registry {
         let mut apis: Vec<_> = self.inner.read().apis.values().cloned().collect();
         apis.sort_by_key(|api| api.record.created_at);
         apis
+    }
+
+    /// The event APIs that are to be served and are not, or not in their newest form, and why.
+    pub fn not_served(&self) -> Vec<(ApiId, String)> {
+        let state = self.inner.read();
+        let faulty = state.apis.iter().filter(|(_, api)| !api.faults.is_empty());
+        let faulty = faulty.map(|(id, api)| (id.clone(), sentences(&api.faults)));
+        faulty.chain(state.unreadable.clone()).collect()
     }
 
     /// Creates a stopped event API; plans in it become its plans. Without an id it gets a new one.
@@ -257,7 +185,9 @@ impl Registry {
             if !problems.is_empty() {
                 return Err(RegistryError::Invalid(problems));
             }
-            (record.draft, record.catalogue) = (draft, catalogue);
+            record.draft = draft;
+            // What other contracts keep beside it stays.
+            record.catalogue.extend(catalogue);
             Ok(())
         })
         .await
@@ -321,6 +251,7 @@ impl Registry {
                 let mut state = inner.write();
                 state.apis.remove(&id);
                 state.unreadable.remove(&id);
+                state.credentials.remove(&id);
             }
             inner.forget_subscriptions_to(&id);
             inner.gateway.forget_clients(&id).await;
@@ -471,10 +402,12 @@ impl Inner {
         } else if !record.started && former.is_some_and(|former| former.record.started) {
             self.gateway.undeploy(&id);
         }
-        let other_plans = former.is_none_or(|former| former.record.plans != record.plans);
+        // What of an API its subscribers are given.
+        let given = |record: &ApiRecord| (record.plans.clone(), hub::served_websub(record).cloned());
+        let other_given = former.is_none_or(|former| given(&former.record) != given(&record));
         let api = Arc::new(ManagedApi { record, origin, settled: faults.is_empty(), faults });
         self.write().apis.insert(id.clone(), Arc::clone(&api));
-        if other_plans {
+        if other_given {
             self.serve_subscriptions(&Among::OfApi(id.clone()));
         }
         if api.settled { Ok(api) } else { Err(RegistryError::NotServed { id, problems: api.faults.clone() }) }
@@ -493,16 +426,6 @@ fn to_deploy(former: Option<&ManagedApi>, record: &ApiRecord) -> Option<EventApi
 fn live(record: &ApiRecord) -> Option<EventApi> {
     let deployed = record.deployed.as_ref().filter(|_| record.started)?;
     Some(rules::with_plans(deployed, &record.plans))
-}
-
-fn restored(record: ApiRecord, gateway: &Gateway) -> ManagedApi {
-    let deployed = live(&record).map_or(Ok(()), |live| gateway.deploy(live));
-    let faults = deployed.err().unwrap_or_default();
-    if !faults.is_empty() {
-        let problems = sentences(&faults);
-        tracing::error!(api = %record.id(), problems, "A started event API can not be served any more.");
-    }
-    ManagedApi { record, origin: Origin::Management, settled: faults.is_empty(), faults }
 }
 
 /// What came of a call on a spool, where there is one.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use sluice_gateway::GatewayOptions;
-use sluice_management::read_definition;
+use sluice_management::{ManagementOptions, read_definition};
 
 use crate::support::gateway;
 
@@ -12,7 +12,7 @@ const DEFINITIONS: &str = include_str!("data/gateway-definitions.json");
 
 /// What is said of a definition: nothing when it can be deployed.
 fn outcome(definition: Value) -> Option<(String, String)> {
-    let problems = match read_definition(definition) {
+    let problems = match read_definition(definition, &ManagementOptions::default()) {
         Ok(api) => gateway(GatewayOptions::default()).check(&api),
         Err(problems) => problems,
     };

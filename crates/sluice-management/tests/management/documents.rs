@@ -35,6 +35,7 @@ async fn the_documents_of_the_contracts_are_as_kept() {
         ("openapi-v2", "/management/v2/openapi"),
         ("openapi-portal", "/portal/openapi"),
         ("openapi-native", "/api/v1/openapi"),
+        ("openapi-resources", "/api/management/v1/openapi"),
     ] {
         let document = read(&server, &format!("{at}.json")).await;
         is_as_kept(&format!("{name}.json"), &document);

@@ -4,10 +4,15 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use sluice_api::{EventApi, Problem};
-use sluice_management::{FileDefinition, Registry, read_definition};
+use sluice_management::{FileDefinition, ManagementOptions, Registry, read_definition};
 use sluice_store::Catalogue;
 
 use crate::support::{api, registry};
+
+/// What a file with this document says.
+fn read(document: Value) -> FileDefinition {
+    read_definition(document, &ManagementOptions::default())
+}
 
 fn file(name: &str, api: EventApi) -> (PathBuf, FileDefinition) {
     (name.into(), Ok(api))
@@ -192,7 +197,7 @@ fn a_file_may_be_in_the_notation_of_the_contract() {
     for (inherits, topic) in [(true, "shared"), (false, "own")] {
         for plans in [json!([open]), json!({"open-plan": open})] {
             let named = plans.is_object();
-            let api = read_definition(contract(&endpoint(inherits), &plans)).unwrap();
+            let api = read(contract(&endpoint(inherits), &plans)).unwrap();
             let settings = api.brokers[0].configuration.to_value();
             assert_eq!(settings["consumer"]["topics"], json!([topic]));
             assert_eq!(settings["bootstrapServers"], "kafka:9092");
@@ -205,10 +210,10 @@ fn a_file_may_be_in_the_notation_of_the_contract() {
 fn faults_of_a_file_name_the_fields_of_its_notation() {
     let endpoint =
         json!({"name": "default", "type": "kafka", "configuration": {"bootstrapServers": "nowhere"}});
-    let problems = read_definition(contract(&endpoint, &json!([]))).unwrap_err();
+    let problems = read(contract(&endpoint, &json!([]))).unwrap_err();
     let paths: Vec<_> = problems.iter().map(|problem| problem.path.as_str()).collect();
     let configuration = "endpointGroups[0].endpoints[0].configuration";
     assert!(paths.contains(&format!("{configuration}.bootstrapServers").as_str()), "{paths:?}");
-    let native = read_definition(json!({"name": "x"})).unwrap_err();
+    let native = read(json!({"name": "x"})).unwrap_err();
     assert_eq!(native[0].code, "document.field");
 }

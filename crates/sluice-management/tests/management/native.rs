@@ -80,6 +80,7 @@ impl Stage {
             connector: "webhook".to_owned(),
             channel: None,
             callback: sluice_api::Callback::to(url),
+            hub: None,
         };
         let wanted = NewSubscription {
             api: ApiId("orders".to_owned()),
@@ -103,7 +104,7 @@ impl Stage {
 }
 
 /// A call of our own contract.
-async fn call(server: &Server, method: &str, path: &str, body: Option<&Value>) -> Answer {
+pub(crate) async fn call(server: &Server, method: &str, path: &str, body: Option<&Value>) -> Answer {
     let request = server.anonymous(method, &format!("/api/v1/{path}")).basic_auth("admin", Some(PASSWORD));
     send(match body {
         Some(body) => request.json(body),
@@ -112,7 +113,7 @@ async fn call(server: &Server, method: &str, path: &str, body: Option<&Value>) -
     .await
 }
 
-fn refused(answer: &Answer, status: u16, code: &str) -> Value {
+pub(crate) fn refused(answer: &Answer, status: u16, code: &str) -> Value {
     let body = answer.json();
     assert_eq!((answer.status.as_u16(), &body["code"]), (status, &json!(code)), "{}", answer.text);
     assert!(body["message"].as_str().is_some_and(|message| !message.is_empty()));

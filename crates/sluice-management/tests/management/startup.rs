@@ -26,6 +26,7 @@ fn subscription(number: usize, application: &ApplicationId) -> SubscriptionRecor
             connector: "webhook".to_owned(),
             channel: None,
             callback: Callback::to("https://hooks.example/in"),
+            hub: None,
         },
         metadata: [("number".to_owned(), number.to_string())].into(),
         status: SubscriptionStatus::Accepted,

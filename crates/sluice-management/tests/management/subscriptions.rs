@@ -1,8 +1,10 @@
 //! Subscriptions: who may, how they are written, how they live, and what the publisher's and the consumer's
 //! addresses answer.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use sluice_api::{MASK, SubscriptionId};
+use sluice_api::{MASK, Subscription, SubscriptionId};
 use sluice_gateway::GatewayOptions;
 use sluice_management::{Decision, NewSubscription, Registry, Side, SubscriptionUpdate};
 use sluice_store::{ConsumerStatus, SubscriptionRecord, SubscriptionStatus};
@@ -383,6 +385,24 @@ async fn offered(registry: &Registry) -> NewSubscription {
     }
 }
 
+/// A subscription as the gateway is given it.
+pub(crate) fn served(record: &SubscriptionRecord) -> Subscription {
+    Subscription {
+        id: record.id.clone(),
+        api: record.api.clone(),
+        plan: record.plan.clone(),
+        application: record.application.clone(),
+        application_name: String::new(),
+        client_id: None,
+        metadata: record.metadata.clone(),
+        channel: record.consumer.channel.clone(),
+        callback: record.consumer.callback.clone(),
+        hub: record.consumer.hub.clone(),
+        starting_at: record.starting_at.map(|time| time.0),
+        ending_at: record.ending_at.map(|time| time.0),
+    }
+}
+
 fn decision(accepted: bool) -> Decision {
     Decision { accepted, reason: None, starting_at: None, ending_at: None }
 }
@@ -393,12 +413,13 @@ async fn a_failure_of_a_former_callback_says_nothing_of_the_present_one() {
     let registry = registry(directory.path()).await;
     let wanted = offered(&registry).await;
     let made = registry.subscribe(wanted, Side::Consumer).await.unwrap();
-    let present = made.consumer.callback.clone();
+    let present = served(&made);
     let mut former = present.clone();
-    former.callback_url.push_str("/former");
-    let after = registry.fail_subscription(&made.id, &former, "500").await.unwrap();
+    former.callback.callback_url.push_str("/former");
+    let after = registry.fail_subscription(&Arc::new(former), "delivery.status", "500").await.unwrap();
     assert_eq!(after.consumer_status, ConsumerStatus::Started);
-    let after = registry.fail_subscription(&made.id, &present, "500").await.unwrap();
+    // Only at a hub has a subscriber that is gone ended its subscription.
+    let after = registry.fail_subscription(&Arc::new(present), "delivery.gone", "410").await.unwrap();
     assert_eq!(after.consumer_status, ConsumerStatus::Failure);
 }
 
@@ -416,8 +437,8 @@ async fn take(registry: &Registry, id: &SubscriptionId, step: &str) -> Option<Su
         "start" => registry.set_consumer_status(id, ConsumerStatus::Started).await,
         "stop" => registry.set_consumer_status(id, ConsumerStatus::Stopped).await,
         "fail" => {
-            let called = registry.subscription(id).unwrap().consumer.callback.clone();
-            registry.fail_subscription(id, &called, "500").await
+            let served = served(&registry.subscription(id).unwrap());
+            registry.fail_subscription(&Arc::new(served), "delivery.status", "500").await
         }
         _ => registry.resume_failure(id).await,
     };

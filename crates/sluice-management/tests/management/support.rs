@@ -10,7 +10,7 @@ use sluice_broker::{
     Bounds, BrokerDriver, Capabilities, ConsumeSpec, Consumer, DriverError, ErrorKind, Receipt,
 };
 use sluice_gateway::{DriverFactory, Gateway, GatewayOptions};
-use sluice_management::{Auth, Password, Registry, router};
+use sluice_management::{Auth, ManagementOptions, Password, Registry, router};
 use sluice_message::{Message, Topic};
 use sluice_store::Store;
 use sluice_stream::{MemoryNotes, MemoryPositions};
@@ -72,8 +72,14 @@ impl Server {
 
     /// One over this gateway, with its database in this directory.
     pub(crate) async fn over(directory: TempDir, gateway: &Gateway) -> Self {
+        Self::with(directory, gateway, ManagementOptions::default()).await
+    }
+
+    /// The same with these options.
+    pub(crate) async fn with(directory: TempDir, gateway: &Gateway, options: ManagementOptions) -> Self {
         let registry = registry_of(directory.path(), gateway).await;
-        let router = router(registry.clone(), Auth::new(Password::parse(PASSWORD).unwrap()));
+        let auth = Auth::new(Password::parse(PASSWORD).unwrap());
+        let router = router(registry.clone(), auth, options);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });

@@ -1,6 +1,6 @@
 //! Templates: what they make of messages, what is refused, and that none of it runs away.
 
-use std::cell::Cell;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use sluice_api::Problem;
@@ -8,15 +8,16 @@ use sluice_expression::EvalContext;
 use sluice_message::{Attributes, Message};
 
 use super::{MAX_MADE_BYTES, MAX_TEMPLATE_BYTES, RenderError, Template, parse};
-use crate::{site::Site, tests::environment};
+use crate::{
+    site::{Needs, Site},
+    tests::environment,
+};
 
 fn parsed(source: &str) -> Result<Template, Problem> {
-    let reads_request = Cell::new(false);
-    parse(
-        "body",
-        source,
-        &Site { environment: &environment(), has_message: true, reads_request: &reads_request },
-    )
+    let (environment, credentials, needs) = (environment(), Arc::default(), Needs::default());
+    let site =
+        Site { environment: &environment, credentials: &credentials, has_message: true, needs: &needs };
+    parse("body", source, &site)
 }
 
 fn try_render(source: &str) -> Result<String, RenderError> {

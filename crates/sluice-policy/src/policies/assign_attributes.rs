@@ -17,15 +17,16 @@ use crate::{Caller, Entry, Hook, Policy, Rejection, Verdict, catalogue::schema_o
 pub(crate) const ENTRY: Entry = Entry {
     id: "policy-assign-attributes",
     aliases: &["assign-attributes"],
+    versions: &[],
     name: "Assign attributes",
     description: "Notes values for the policies and expressions that come later.",
-    documentation: "At `connect` the values are noted on the client, for `#context.attributes`, at `respond` for \
+    documentation: "At `connect`, `subscribe` and `unsubscribe` the values are noted on the client, for `#context.attributes`, at `respond` for \
                     the policies that follow there; at `publish` and `deliver` on the message, for \
                     `#message.attributes`. A value keeps its kind: a \
                     number stays a number. Where an expression has no value, null is noted. All values are \
                     worked out before the first is noted.",
     example: r#"{"attributes": [{"name": "tenant", "value": "{#request.headers['X-Tenant'][0]}"}]}"#,
-    hooks: &[Hook::Connect, Hook::Respond, Hook::Publish, Hook::Deliver],
+    hooks: &[Hook::Connect, Hook::Subscribe, Hook::Unsubscribe, Hook::Respond, Hook::Publish, Hook::Deliver],
     schema: schema_of::<Settings>,
     build,
 };
@@ -97,7 +98,7 @@ impl Policy for AssignAttributes {
         ENTRY.id
     }
 
-    fn connect<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
+    fn meet<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
         caller.attributes = self.assigned(caller.attributes.clone(), &caller.context());
         future::ready(Ok(())).boxed()
     }

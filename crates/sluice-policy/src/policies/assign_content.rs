@@ -19,6 +19,7 @@ use crate::{
 pub(crate) const ENTRY: Entry = Entry {
     id: "policy-assign-content",
     aliases: &[],
+    versions: &[],
     name: "Assign content",
     description: "Gives each message new content, made from a template.",
     documentation: "The template is written in a part of FreeMarker: `${message.content}`, \

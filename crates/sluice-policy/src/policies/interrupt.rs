@@ -16,6 +16,7 @@ use crate::{Caller, Entry, Hook, Policy, Rejection, Verdict, catalogue::schema_o
 pub(crate) const ENTRY: Entry = Entry {
     id: "policy-interrupt",
     aliases: &[],
+    versions: &[],
     name: "Interrupt",
     description: "Turns a client or a message away with an error of the API's own.",
     documentation: "The answer is the response template that the API has for `errorKey`; without one it is 500 \
@@ -23,7 +24,7 @@ pub(crate) const ENTRY: Entry = Entry {
                     away. The variables are what the template reads as `#parameters`; one whose expression has no \
                     value is empty.",
     example: r#"{"errorKey": "NO_TENANT", "message": "Say who you are in X-Tenant."}"#,
-    hooks: &[Hook::Connect, Hook::Publish, Hook::Deliver],
+    hooks: &[Hook::Connect, Hook::Subscribe, Hook::Unsubscribe, Hook::Publish, Hook::Deliver],
     schema: schema_of::<Settings>,
     build,
 };
@@ -85,7 +86,7 @@ impl Policy for Interrupt {
         ENTRY.id
     }
 
-    fn connect<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
+    fn meet<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
         future::ready(Err(self.rejection(&caller.context()))).boxed()
     }
 

@@ -15,12 +15,13 @@ use crate::{Caller, Entry, Hook, Policy, Rejection, Verdict, catalogue::schema_o
 pub(crate) const ENTRY: Entry = Entry {
     id: "latency",
     aliases: &[],
+    versions: &[],
     name: "Latency",
     description: "Holds a connection, or each message, back for a while.",
-    documentation: "At `connect` it waits once, at `publish` and `deliver` for each message. Messages of one client \
+    documentation: "At `connect`, `subscribe` and `unsubscribe` it waits once, at `publish` and `deliver` for each message. Messages of one client \
                     keep their order, so that a time of 100 ms lets at most 10 of them through in a second.",
     example: r#"{"time": 2, "timeUnit": "SECONDS"}"#,
-    hooks: &[Hook::Connect, Hook::Publish, Hook::Deliver],
+    hooks: &[Hook::Connect, Hook::Subscribe, Hook::Unsubscribe, Hook::Publish, Hook::Deliver],
     schema: schema_of::<Settings>,
     build,
 };
@@ -78,7 +79,7 @@ impl Policy for Latency {
         ENTRY.id
     }
 
-    fn connect<'a>(&'a self, _: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
+    fn meet<'a>(&'a self, _: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
         tokio::time::sleep(self.0).map(Ok).boxed()
     }
 

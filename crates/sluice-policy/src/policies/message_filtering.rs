@@ -16,6 +16,7 @@ const ID: &str = "message-filtering";
 pub(crate) const ENTRY: Entry = Entry {
     id: ID,
     aliases: &[],
+    versions: &[],
     name: "Message filtering",
     description: "Lets only those messages go on for which an expression is true.",
     documentation: "A message for which the filter is not true goes no further: a subscriber does not get it, and a \

@@ -7,14 +7,22 @@ use sluice_expression::Expression;
 
 use crate::site::{Site, all};
 
+pub(crate) mod api_key_auth;
 pub(crate) mod assign_attributes;
 pub(crate) mod assign_content;
+pub(crate) mod basic_auth;
+mod headers;
 pub(crate) mod interrupt;
 pub(crate) mod latency;
+pub(crate) mod log_message;
 pub(crate) mod message_filtering;
 pub(crate) mod rate_limit;
+pub(crate) mod rbac;
+pub(crate) mod remove_headers;
+pub(crate) mod set_headers;
 pub(crate) mod transform_headers;
 pub(crate) mod webhook_signature_generator;
+pub(crate) mod websub_hmac_auth;
 
 /// A name with a value.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +53,15 @@ impl Named {
 fn not_blank(path: &str, name: &str) -> Result<(), Problem> {
     if name.trim().is_empty() {
         return Err(Problem::new(path, "document.field", "A name is needed here."));
+    }
+    Ok(())
+}
+
+/// Refuses a text of more bytes than it may have.
+fn not_longer(path: &str, text: &str, most: usize) -> Result<(), Problem> {
+    if text.len() > most {
+        let message = format!("It can have at most {most} bytes.");
+        return Err(Problem::new(path, "document.field", message));
     }
     Ok(())
 }

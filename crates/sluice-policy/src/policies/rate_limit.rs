@@ -1,4 +1,4 @@
-//! `rate-limit`: how often clients may connect or post in a time. It counts what comes to the gateway, never the
+//! `rate-limit`: how often clients may connect, post or ask a hub in a time. It counts what comes to the gateway, never the
 //! messages of a stream.
 //!
 //! Counters are in memory, each gateway's own, and begin anew when an API is deployed anew. There is a bound on
@@ -24,9 +24,10 @@ use crate::{Caller, Entry, Hook, Policy, Rejection, catalogue::schema_of, site::
 pub(crate) const ENTRY: Entry = Entry {
     id: "rate-limit",
     aliases: &[],
+    versions: &[],
     name: "Rate limit",
-    description: "Says how often a client may connect or post in a time.",
-    documentation: "It counts connections and posts, never the messages of a stream. Clients are told apart by plan \
+    description: "Says how often a client may connect, post or ask a hub in a time.",
+    documentation: "It counts connections, posts and what is asked of a hub, never the messages of a stream. Clients are told apart by plan \
                     and subscription, under a key-less plan by their address; `key` tells them apart further, and is \
                     taken as empty where it has no value. Subscribers that the gateway calls (webhooks) are not \
                     counted: the policy is passed over for them. \
@@ -35,7 +36,7 @@ pub(crate) const ENTRY: Entry = Entry {
                     at most 65,536 for each use of the policy, and begin anew when the API is deployed anew. Clients \
                     for whom there is no room, and with `useKeyOnly` those whose `key` has no value, share one counter.",
     example: r#"{"addHeaders": true, "rate": {"limit": 100, "periodTime": 1, "periodTimeUnit": "MINUTES"}}"#,
-    hooks: &[Hook::Connect],
+    hooks: &[Hook::Connect, Hook::Subscribe, Hook::Unsubscribe],
     schema: schema_of::<Settings>,
     build,
 };
@@ -120,6 +121,7 @@ enum PeriodUnit {
 
 #[derive(Debug)]
 struct RateLimit {
+    hook: Hook,
     add_headers: bool,
     block_on_error: bool,
     key: Expression,
@@ -137,7 +139,7 @@ enum Limit {
     Dynamic(Expression),
 }
 
-fn build(configuration: Json, _: Hook, site: &Site<'_>) -> Result<Arc<dyn Policy>, Vec<Problem>> {
+fn build(configuration: Json, hook: Hook, site: &Site<'_>) -> Result<Arc<dyn Policy>, Vec<Problem>> {
     let Settings { add_headers, error_strategy, rate, .. } =
         from_value(configuration).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
@@ -168,6 +170,7 @@ fn build(configuration: Json, _: Hook, site: &Site<'_>) -> Result<Arc<dyn Policy
     }
     match (key, limit) {
         (Ok(key), Ok(limit)) if problems.is_empty() => Ok(Arc::new(RateLimit {
+            hook,
             add_headers,
             block_on_error: error_strategy == ErrorStrategy::BlockOnInternalError,
             key,
@@ -257,9 +260,10 @@ impl Policy for RateLimit {
         ENTRY.id
     }
 
-    fn connect<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
+    fn meet<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
         // Called ones begin all at once where an API is deployed, and none of them asks for it.
-        let refusal = if caller.is_called() { None } else { self.refusal(caller) };
+        let is_called = self.hook == Hook::Connect && caller.is_called();
+        let refusal = if is_called { None } else { self.refusal(caller) };
         future::ready(refusal.map_or(Ok(()), Err)).boxed()
     }
 }
@@ -347,7 +351,7 @@ mod tests {
     use super::*;
     use crate::{
         Chains,
-        tests::{caller, compiled, connected, refused, request, step},
+        tests::{caller, chains, compiled, connected, refused, request, step},
     };
 
     fn limited(settings: Json) -> Chains {
@@ -457,6 +461,16 @@ mod tests {
         }
         assert!(connected(&chains, Caller::new(&chains, "sse", "")).await.is_ok());
         assert!(connected(&chains, Caller::new(&chains, "sse", "")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_of_a_hub_is_counted() {
+        let limit = step("rate-limit", json!({"rate": {"limit": 1}}));
+        let chains = chains(json!([{"subscribe": [limit.clone()], "unsubscribe": [limit]}]));
+        for hook in [Hook::Subscribe, Hook::Unsubscribe] {
+            let ask = async || chains.meet(hook, &mut caller(&chains, "websub", &[])).await.is_ok();
+            assert!(ask().await && !ask().await);
+        }
     }
 
     fn second(number: u64) -> Duration {

@@ -10,7 +10,10 @@ use sluice_api::{Problem, from_value};
 use sluice_expression::{EvalContext, Expression, Response};
 use sluice_message::{Headers, Message};
 
-use super::{Named, header_name};
+use super::{
+    Named, header_name,
+    headers::{answer_header_name, fits_http},
+};
 use crate::{
     Caller, Entry, Hook, Policy, Rejection, Verdict,
     catalogue::schema_of,
@@ -20,6 +23,7 @@ use crate::{
 pub(crate) const ENTRY: Entry = Entry {
     id: "transform-headers",
     aliases: &[],
+    versions: &[],
     name: "Transform headers",
     description: "Sets, appends and removes headers of a request, an answer or a message.",
     documentation: "Headers are set, appended, removed and reduced to the whitelist, in this order; names are \
@@ -28,13 +32,10 @@ pub(crate) const ENTRY: Entry = Entry {
                     value has a line break or another control character. At `connect` expressions, and messages \
                     made from request headers, see the change.",
     example: r#"{"addHeaders": [{"name": "X-Kind", "value": "{#message.metadata['topic']}"}], "removeHeaders": ["X-Internal"]}"#,
-    hooks: &[Hook::Connect, Hook::Respond, Hook::Publish, Hook::Deliver],
+    hooks: &[Hook::Connect, Hook::Subscribe, Hook::Unsubscribe, Hook::Respond, Hook::Publish, Hook::Deliver],
     schema: schema_of::<Settings>,
     build,
 };
-
-/// Headers of an answer that say how its bytes are to be read. They follow from what is sent.
-const FRAMING: [&str; 5] = ["connection", "content-length", "trailer", "transfer-encoding", "upgrade"];
 
 /// Settings of `transform-headers`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -69,18 +70,11 @@ struct TransformHeaders {
 
 fn build(configuration: Json, hook: Hook, site: &Site<'_>) -> Result<Arc<dyn Policy>, Vec<Problem>> {
     let settings: Settings = from_value(configuration).map_err(|problem| vec![problem])?;
-    if hook == Hook::Connect {
+    if hook.meets_client() {
         // Even if no expression reads it, a receiver may make message headers of it.
         site.read_request();
     }
-    let check = |path: &str, name: &str| {
-        header_name(path, name)?;
-        if hook == Hook::Respond && FRAMING.iter().any(|framing| framing.eq_ignore_ascii_case(name)) {
-            let message = "This header says how the answer's bytes are to be read; it cannot be changed.";
-            return Err(Problem::new(path, "document.field", message));
-        }
-        Ok(())
-    };
+    let check = if hook == Hook::Respond { answer_header_name } else { header_name };
     let mut problems = Vec::new();
     let set = Named::parse_all(settings.add_headers, "addHeaders", site, check);
     let append = Named::parse_all(settings.append_headers, "appendHeaders", site, check);
@@ -132,13 +126,8 @@ impl TransformHeaders {
         let context = *context;
         list.iter().filter_map(move |(name, value)| {
             let value = value.text(&context).ok().flatten()?;
-            self.may_be(&value).then(|| (name.clone(), Cow::into_owned(value)))
+            (!self.of_http || fits_http(&value)).then(|| (name.clone(), Cow::into_owned(value)))
         })
-    }
-
-    /// Whether a value can stand where it is to: in HTTP, a line break would begin another header.
-    fn may_be(&self, value: &str) -> bool {
-        !self.of_http || !value.chars().any(|character| character.is_ascii_control() && character != '\t')
     }
 }
 
@@ -147,7 +136,7 @@ impl Policy for TransformHeaders {
         ENTRY.id
     }
 
-    fn connect<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
+    fn meet<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
         if let Some(request) = &caller.request {
             let headers = self.transformed(request.headers.clone(), &caller.context());
             if let Some(request) = &mut caller.request {

@@ -23,6 +23,7 @@ use crate::{Entry, Hook, Policy, Rejection, Verdict, catalogue::schema_of, site:
 pub(crate) const ENTRY: Entry = Entry {
     id: "webhook-signature-generator",
     aliases: &[],
+    versions: &[],
     name: "Webhook signature generator",
     description: "Signs what is delivered with a secret that the receiver knows.",
     documentation: "The signature is the HMAC of the content, in base64, in a header of the message. With \

@@ -228,6 +228,7 @@ async fn a_subscriptions_metadata_and_application_are_seen_by_expressions() {
         channel: None,
         callback: sluice_api::from_value::<Callback>(json!({"callbackUrl": "https://shop.example/hook"}))
             .unwrap(),
+        hub: None,
         starting_at: None,
         ending_at: None,
     };

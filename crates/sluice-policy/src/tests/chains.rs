@@ -79,13 +79,15 @@ fn problems_are_told_all_at_once_with_their_paths() {
             (
                 "flows[0].channel.entrypoints[1]",
                 "connector.unknown",
-                "There is no receiver 'sms'. Known are: http-get, http-post, sse, webhook, websocket, websub."
+                "There is no receiver 'sms'. Known are: http-get, http-post, sse, webhook, \
+                 webhook-receiver, websocket, websub."
             ),
             (
                 "plans[0].flows[0].publish[0].policy",
                 "policy.unknown",
-                "There is no policy 'nope'. Known are: latency, message-filtering, policy-assign-attributes, \
-                 policy-assign-content, policy-interrupt, rate-limit, transform-headers, webhook-signature-generator."
+                "There is no policy 'nope'. Known are: api-key-auth, basic-auth, latency, log-message, message-filtering, \
+                 policy-assign-attributes, policy-assign-content, policy-interrupt, rate-limit, rbac, remove-headers, \
+                 set-headers, transform-headers, webhook-signature-generator, websub-hmac-auth."
             ),
         ]
     );
@@ -194,6 +196,7 @@ impl Policy for Stamp {
 const STAMPS: &[Entry] = &[Entry {
     id: "stamp",
     aliases: &["old-stamp"],
+    versions: &[],
     name: "Stamp",
     description: "",
     documentation: "",
@@ -205,7 +208,7 @@ const STAMPS: &[Entry] = &[Entry {
 
 fn stamped(steps: &Value) -> Chains {
     let api = api(json!({"flows": [{"publish": steps}]}));
-    Chains::from_compiled(compile::api(&api, &environment(), STAMPS).unwrap())
+    Chains::from_compiled(compile::api(&api, &environment(), &Arc::default(), STAMPS).unwrap())
 }
 
 #[test]
@@ -222,7 +225,7 @@ fn a_policy_sees_what_the_one_before_it_made_and_ends_the_chain_by_refusing() {
 #[test]
 fn a_policy_is_refused_where_it_may_not_stand() {
     let api = api(json!({"flows": [{"deliver": [{"policy": "stamp"}]}]}));
-    let problems = compile::api(&api, &environment(), STAMPS).unwrap_err();
+    let problems = compile::api(&api, &environment(), &Arc::default(), STAMPS).unwrap_err();
     assert_eq!(
         problems,
         [Problem::new(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 use serde_json::Value;
 
 use super::{built, schemas::WRITE};
-use crate::{Entry, catalogue};
+use crate::{Entry, Hook, catalogue};
 
 /// What stands before it is written by people.
 const MARK: &str = "<!-- From here on the page is made from the catalogue: see crates/sluice-policy/src/tests/docs.rs. -->\n";
@@ -29,7 +29,10 @@ fn every_example_is_understood_at_every_hook_that_it_can_stand_at() {
         let settings: Value = serde_json::from_str(entry.example).unwrap();
         let reads_message = entry.example.contains("#message");
         for hook in entry.hooks.iter().filter(|hook| hook.has_message() || !reads_message) {
-            let example = settings.to_string().replace("'webhook'", "'pin'");
+            let mut example = settings.to_string().replace("'webhook'", "'pin'");
+            if *hook == Hook::Respond {
+                example = example.replace("\"request\":", "\"response\":");
+            }
             let settings = serde_json::from_str(&example).unwrap();
             assert!(built(entry, *hook, settings).is_ok(), "{} at {hook:?}", entry.id);
         }

@@ -3,18 +3,26 @@
 
 mod callers;
 mod chains;
+mod conditions;
 mod docs;
 mod schemas;
 mod templates;
 
-use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::{Value, json};
 use sluice_api::{EventApi, Problem};
 use sluice_expression::{Environment, Request};
 use sluice_message::Message;
 
-use crate::{Caller, Chains, Entry, Hook, Outcome, Policy, Rejection, site::Site};
+use crate::{
+    Caller, Chains, Credentials, Entry, Hook, Outcome, Policy, Rejection,
+    site::{Needs, Site},
+};
 
 /// An API with these fields beside those that every API has.
 pub(crate) fn api(fields: Value) -> EventApi {
@@ -41,7 +49,12 @@ pub(crate) fn environment() -> Arc<Environment> {
 
 /// The chains of an API with these fields.
 pub(crate) fn compiled(fields: Value) -> Chains {
-    Chains::compile(&api(fields), &environment()).unwrap()
+    with_credentials(fields, &Arc::default())
+}
+
+/// The chains of an API with these fields, keys and secrets.
+pub(crate) fn with_credentials(fields: Value, credentials: &Arc<Credentials>) -> Chains {
+    Chains::compile(&api(fields), &environment(), credentials).unwrap()
 }
 
 /// The chains of an API with these flows.
@@ -53,16 +66,19 @@ pub(crate) fn chains(flows: Value) -> Chains {
 
 /// What is wrong with an API with these fields: path, code, message.
 pub(crate) fn problems(fields: Value) -> Vec<(String, &'static str, String)> {
-    let problems = Chains::compile(&api(fields), &environment()).unwrap_err();
+    let problems = Chains::compile(&api(fields), &environment(), &Arc::default()).unwrap_err();
     problems.into_iter().map(|problem| (problem.path, problem.code, problem.message)).collect()
 }
 
 /// A policy made from its settings for one hook.
 pub(crate) fn built(entry: &Entry, hook: Hook, settings: Value) -> Result<Arc<dyn Policy>, Vec<Problem>> {
-    let reads_request = Cell::new(false);
-    let environment = environment();
-    let site =
-        Site { environment: &environment, has_message: hook.has_message(), reads_request: &reads_request };
+    let (environment, credentials, needs) = (environment(), Arc::default(), Needs::default());
+    let site = Site {
+        environment: &environment,
+        credentials: &credentials,
+        has_message: hook.has_message(),
+        needs: &needs,
+    };
     (entry.build)(settings, hook, &site)
 }
 
@@ -99,11 +115,32 @@ pub(crate) fn caller(
 
 /// The client after it came.
 pub(crate) async fn connected(chains: &Chains, mut caller: Caller) -> Result<Caller, Rejection> {
-    chains.connect(&mut caller).await.map(|()| caller)
+    chains.meet(Hook::Connect, &mut caller).await.map(|()| caller)
 }
 
 pub(crate) fn message(payload: &'static str) -> Message {
     Message::builder().payload(payload).build()
+}
+
+/// What is logged meanwhile, as lines of JSON.
+pub(crate) fn logged(work: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let bytes = lines.0.lock().unwrap();
+    String::from_utf8(bytes.clone()).unwrap()
 }
 
 /// What a message of a client is when it has passed the publish chain; `None` where it does not.

@@ -65,7 +65,7 @@ pub async fn serve(
         taken: 0,
         deadline: Instant::now() + Duration::from_millis(settings.messages_limit_duration_ms),
         stage: answer::Stage::Begin,
-        open: OpenStream::new(binding, "http-get", caller, client),
+        open: OpenStream::new(binding, "http-get", caller, client, None)?,
     };
     let mut response = Response::new(Body::Stream(Box::pin(stream::unfold(answer, Answer::next))));
     let headers = response.headers_mut();

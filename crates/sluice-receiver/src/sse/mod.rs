@@ -28,6 +28,7 @@ pub async fn serve(
     request: &Parts,
     client: &Client,
 ) -> Result<Response<Body>, Refusal> {
+    let open = OpenStream::new(binding, "sse", Arc::clone(&caller), client, settings.max_connections)?;
     let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
     let named = client::names_itself(request).then(|| client::identifier(request, &caller, client.address));
     let identifier = named.transpose()?;
@@ -37,7 +38,6 @@ pub async fn serve(
     let bookmark = resume::bookmark(binding, qos, brought, request, &caller, client.address)?;
     let (lag, tells_positions) = (resume::lag(binding, qos), qos.tells_positions());
     let placed = resume::place(binding, &topics, bookmark, lag, tells_positions).await?;
-    let open = OpenStream::new(binding, "sse", caller, client);
     open.follow(placed.cursor.standing());
     let session = Box::new(Session::new(open, placed, settings.clone(), tells_positions));
     let mut response = Response::new(Body::Stream(Box::pin(stream::unfold(session, Session::next))));

@@ -119,6 +119,21 @@ async fn a_stream_that_fails_does_not_say_the_brokers_own_words() {
 }
 
 #[tokio::test]
+async fn as_many_streams_begin_as_the_api_allows() {
+    let binding = Arc::new(testing::binding_of(&json!({})));
+    let settings = SseConfig { max_connections: Some(2), ..SseConfig::default() };
+    let begin = async || {
+        let ((request, client), caller) = (testing::request(), testing::caller(&binding, "sse"));
+        serve(&binding, &settings, Qos::None, caller, &request, &client).await
+    };
+    let (first, _second) = (begin().await.unwrap(), begin().await.unwrap());
+    let refused = begin().await.err().unwrap();
+    assert_eq!((refused.status.as_u16(), refused.code), (503, "receiver.full"));
+    drop(first);
+    assert!(begin().await.is_ok());
+}
+
+#[tokio::test]
 async fn a_client_that_comes_back_has_seen_everything_once_and_in_order() {
     let bench = Bench::new(8, &json!({}));
     let mut reader = open(&bench.binding, Qos::AtLeastOnce, &[]).await.unwrap();

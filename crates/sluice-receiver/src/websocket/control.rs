@@ -1,9 +1,12 @@
-//! What is told between the messages, in the frame format `json`. Each is a text frame with an object of one member,
-//! while a message's object always has `content`.
+//! What is told between the messages: in the frame format `json`, and of the client's own messages where it is to
+//! hear what became of them. Each is a text frame with an object of one member, while a message's object always has
+//! `content`.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sluice_websocket::{Kind, encode};
+
+use crate::Refusal;
 
 /// Where a client begins that is told positions, so that it can resume before it was sent any message.
 pub(super) fn begin(position: &str) -> Bytes {
@@ -36,6 +39,27 @@ pub(super) fn goaway(reconnect_after_ms: u64) -> Bytes {
     frame(&json!({ "goaway": { "reconnectAfterMs": reconnect_after_ms } }))
 }
 
+/// The broker has the client's message of this number, counted from 1 on this connection; `id` is what the client
+/// calls it.
+pub(super) fn ack(sequence: u64, id: Option<&str>) -> Bytes {
+    frame(&json!({ "ack": numbered(sequence, id) }))
+}
+
+/// The broker does not have the client's message of this number, or nobody knows, and why.
+pub(super) fn error(sequence: u64, id: Option<&str>, refusal: &Refusal) -> Bytes {
+    let mut error = numbered(sequence, id);
+    error["code"] = refusal.code.into();
+    error["message"] = (*refusal.message).into();
+    frame(&json!({ "error": error }))
+}
+
+fn numbered(sequence: u64, id: Option<&str>) -> Value {
+    match id {
+        Some(id) => json!({ "id": id, "sequence": sequence }),
+        None => json!({ "sequence": sequence }),
+    }
+}
+
 fn put_position(told: &mut Value, position: Option<String>) {
     if let Some(position) = position {
         told["position"] = position.into();
@@ -48,10 +72,22 @@ fn frame(document: &Value) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     fn text(frame: &Bytes) -> &str {
         std::str::from_utf8(&frame[2..]).unwrap()
+    }
+
+    #[test]
+    fn what_became_of_a_message_is_told_by_its_number_and_by_its_id_where_it_has_one() {
+        let refusal = Refusal::new(StatusCode::BAD_REQUEST, "x.y", "Why.");
+        assert_eq!(text(&ack(1, None)), r#"{"ack":{"sequence":1}}"#);
+        assert_eq!(text(&ack(2, Some("a"))), r#"{"ack":{"id":"a","sequence":2}}"#);
+        let read = |frame: &Bytes| serde_json::from_str::<Value>(text(frame)).unwrap();
+        let told = json!({ "id": "a", "sequence": 3, "code": "x.y", "message": "Why." });
+        assert_eq!(read(&error(3, Some("a"), &refusal)), json!({ "error": told }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A message as a JSON document, for the frame format `json`: as `http-get` writes its items, and whole.
 //!
-//! Text stands as it is, everything else in base64: content with a mark, and key and headers once more in
-//! `binary`, since beside it they are text for people.
+//! Text stands as it is, everything else in base64: content with a mark, a key in `binary`, and headers there once more,
+//! since beside it they are text for people. Clients send such documents, too; see [`envelope`](super::envelope).
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
@@ -21,6 +21,9 @@ pub(super) fn document(message: &Message) -> String {
             put("content", BASE64_STANDARD.encode(payload).into());
             put("encoding", "base64".into());
         }
+    }
+    if let Some(key) = message.key().and_then(|key| std::str::from_utf8(key).ok()) {
+        put("key", key.into());
     }
     put("headers", headers(message, |value| String::from_utf8_lossy(value).into_owned()));
     put("metadata", message.metadata().map(|(name, value)| (name.to_owned(), Value::from(value))).collect());
@@ -73,6 +76,7 @@ mod tests {
         let whole = document(&message.build().with_position("cA==".into()));
         let expected = json!({
             "id": "cA==",
+            "key": "k",
             "content": "a\n\"b\"",
             "headers": { "X-A": ["1", "ä"], "X-B": [""] },
             "metadata": { "key": "k", "topic": "t", "partition": "1", "offset": "2" },

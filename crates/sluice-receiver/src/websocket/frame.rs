@@ -7,7 +7,7 @@ use sluice_websocket::{Deflate, Kind, encode};
 
 use super::document::document;
 
-const CONTENT_TYPE: &str = "Content-Type";
+pub(super) const CONTENT_TYPE: &str = "Content-Type";
 
 /// The frame of a message, rendered once for all clients of the same format and compression.
 pub(super) fn message(message: &Message, format: FrameFormat, deflate: Option<Deflate>) -> &Bytes {
@@ -32,13 +32,22 @@ fn encoded(kind: Kind, content: &[u8], deflate: Option<Deflate>) -> Bytes {
     }
 }
 
-/// The headers of a message that came in a frame of this kind, by which `auto` sends it in such a frame again.
-pub(super) fn mark(kind: Kind) -> Headers {
-    let content_type = match kind {
+/// The message that is the content of a frame. With `marked` it says in which kind it came, so that `auto` sends it in
+/// such a frame again.
+pub(super) fn read(kind: Kind, payload: Bytes, marked: bool) -> Message {
+    let message = Message::builder().payload(payload);
+    match marked {
+        true => message.headers(Headers::from_iter([(CONTENT_TYPE, content_type(kind))])).build(),
+        false => message.build(),
+    }
+}
+
+/// The content type by which `auto` sends a message in a frame of this kind.
+pub(super) const fn content_type(kind: Kind) -> &'static str {
+    match kind {
         Kind::Text => "text/plain; charset=utf-8",
         Kind::Binary => "application/octet-stream",
-    };
-    Headers::from_iter([(CONTENT_TYPE, content_type)])
+    }
 }
 
 /// The kind of frame that a message's content goes out in; `None` where a document goes in its place.
@@ -107,8 +116,9 @@ mod tests {
     #[test]
     fn what_came_in_a_frame_goes_out_in_one_of_its_kind() {
         for kind in [Kind::Text, Kind::Binary] {
-            let made = Message::builder().payload("x").headers(mark(kind)).build();
+            let made = read(kind, Bytes::from("x"), true);
             assert_eq!(kind_of(&made, FrameFormat::Auto), Some(kind));
+            assert!(read(kind, Bytes::from("x"), false).headers().is_empty());
         }
     }
 

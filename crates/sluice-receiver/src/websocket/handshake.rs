@@ -6,7 +6,7 @@ use http::{
 use sluice_api::WebsocketConfig;
 use sluice_websocket::{Deflate, accept_key, agree};
 
-use crate::{Body, Refusal};
+use crate::{Body, Refusal, channel};
 
 /// What was agreed on with a client.
 #[derive(Debug)]
@@ -22,10 +22,17 @@ pub fn is_asked_for(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::GET && lists(headers, &header::UPGRADE, "websocket")
 }
 
-/// Checks a request for which [`is_asked_for`] is true. `host` is the host that the request is for.
+/// The subprotocols that a client offers, in its order.
+pub(crate) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    entries(headers, &header::SEC_WEBSOCKET_PROTOCOL)
+}
+
+/// Checks a request for which [`is_asked_for`] is true. `host` is the host that the request is for, `channel` the
+/// channel that the client has chosen.
 pub(super) fn check(
     request: &Parts,
     host: Option<&str>,
+    channel: Option<&str>,
     settings: &WebsocketConfig,
 ) -> Result<Handshake, Refusal> {
     let headers = &request.headers;
@@ -51,7 +58,10 @@ pub(super) fn check(
     let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
     let deflate =
         settings.compression.then(|| agree(offers.filter_map(|value| value.to_str().ok()))).flatten();
-    Ok(Handshake { accept, subprotocol: subprotocol(headers, &settings.subprotocols), deflate })
+    let by_channel = channel.and_then(|channel| channel::subprotocol(channel, headers));
+    let subprotocol = by_channel.or_else(|| agreed(headers, &settings.subprotocols));
+    let subprotocol = subprotocol.and_then(|subprotocol| HeaderValue::from_str(subprotocol).ok());
+    Ok(Handshake { accept, subprotocol, deflate })
 }
 
 impl Handshake {
@@ -78,7 +88,7 @@ fn bad(text: &str) -> Refusal {
 }
 
 /// The entries of a header that is a list, in the order in which they came.
-fn entries<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
+fn entries<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|entry| !entry.is_empty())
 }
@@ -108,15 +118,11 @@ fn may_connect(headers: &HeaderMap, host: Option<&str>, allowed: &[String]) -> b
 }
 
 /// The API's first choice among what the client offers; the client's first where the API has no choice.
-fn subprotocol(headers: &HeaderMap, known: &[String]) -> Option<HeaderValue> {
-    let mut offered = entries(headers, &header::SEC_WEBSOCKET_PROTOCOL);
-    let chosen = if known.is_empty() {
-        offered.next()
-    } else {
-        let offered: Vec<&str> = offered.collect();
-        known.iter().map(String::as_str).find(|known| offered.contains(known))
-    };
-    chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok())
+fn agreed<'a>(headers: &'a HeaderMap, known: &[String]) -> Option<&'a str> {
+    if known.is_empty() {
+        return offered(headers).next();
+    }
+    known.iter().find_map(|known| offered(headers).find(|offer| offer == known))
 }
 
 #[cfg(test)]
@@ -136,7 +142,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        check(&parts, Some("api.example:8082"), settings).map(Handshake::answer)
+        check(&parts, Some("api.example:8082"), None, settings).map(Handshake::answer)
     }
 
     /// The good request, with `more` in place of its headers of the same names.
@@ -219,6 +225,26 @@ mod tests {
         assert_eq!(agreed("b, a", &[]).as_deref(), Some("b"));
         assert_eq!(agreed("b, a", &["a", "b"]).as_deref(), Some("a"));
         assert_eq!(agreed("c", &["a", "b"]), None);
+    }
+
+    #[test]
+    fn the_subprotocol_by_which_a_channel_was_chosen_is_agreed_to_before_those_of_the_api() {
+        let agreed = |offered: &str, known: &[&str]| {
+            let mut request = http::Request::get("/a").header("sec-websocket-protocol", offered);
+            for (name, value) in GOOD {
+                request = request.header(name, value);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            let agreed = check(&parts, None, Some("prices"), &settings(known, &[])).unwrap().answer();
+            let value = agreed.headers().get("sec-websocket-protocol");
+            value.map(|value| value.to_str().unwrap().to_owned())
+        };
+        for known in [&[][..], &["chat"]] {
+            assert_eq!(agreed("prices", known).as_deref(), Some("prices"));
+            assert_eq!(agreed("chat, channel.prices", known).as_deref(), Some("channel.prices"));
+            assert_eq!(agreed("chat", known).as_deref(), Some("chat"), "it was chosen in another way");
+        }
+        assert_eq!(agreed("other", &["chat"]), None);
     }
 
     #[test]

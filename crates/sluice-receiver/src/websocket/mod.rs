@@ -7,12 +7,14 @@ mod control;
 mod deliverer;
 mod document;
 mod end;
+mod envelope;
 mod first_frame;
 mod frame;
 mod handshake;
 mod out;
 mod publisher;
 mod pulse;
+mod receipts;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ use sluice_api::{Qos, WebsocketConfig};
 use sluice_policy::Caller;
 
 pub use handshake::is_asked_for;
+pub(crate) use handshake::offered;
 pub use session::Session;
 
 use self::{deliverer::Frames, first_frame::FirstFrame, out::Out};
@@ -64,8 +67,9 @@ pub async fn open(
     host: Option<&str>,
     client: &Client,
 ) -> Result<Response<Body>, Refusal> {
-    let handshake = handshake::check(request, host, settings)?;
+    let handshake = handshake::check(request, host, binding.channel.as_deref(), settings)?;
     let asked = asked(request, settings, qos)?;
+    let open = OpenStream::new(binding, "websocket", Arc::clone(&caller), client, settings.max_connections)?;
     let mut identifier = None;
     let out = if settings.subscriber.enabled {
         let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
@@ -89,7 +93,6 @@ pub async fn open(
         deflate: handshake.deflate,
         tells_positions: qos.tells_positions(),
     };
-    let open = OpenStream::new(binding, "websocket", caller, client);
     let session = Session::new(open, settings, frames, out);
     let mut response = handshake.answer();
     response.headers_mut().extend(identifier.as_deref().and_then(client::header));

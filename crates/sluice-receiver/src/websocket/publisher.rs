@@ -29,6 +29,11 @@ impl Publisher {
         })
     }
 
+    /// Counts a message that could not be read as one that failed.
+    pub(super) fn count_unread(&self) {
+        drop(Attempt::new(&self.binding));
+    }
+
     /// Resolves once the broker has the message.
     pub(super) async fn publish(self: Arc<Self>, message: Message) -> Result<(), Failure> {
         let attempt = Attempt::new(&self.binding);

@@ -10,7 +10,6 @@ use std::{future, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use sluice_api::{FrameFormat, WebsocketConfig};
-use sluice_message::Message;
 use sluice_websocket::{CloseCode, Decoder, Event, Kind, Limits, encode};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,11 +27,13 @@ use crate::{
         control,
         deliverer::{Deliverer, Frames},
         end::End,
+        envelope::{self, Sent},
         first_frame::{self, FirstFrame},
         frame,
         out::{News, Out},
         publisher::Publisher,
         pulse::Pulse,
+        receipts::Receipts,
         wire::{Turn, Wire},
     },
 };
@@ -55,6 +56,10 @@ pub struct Session {
     /// The bounds of the client's messages.
     limits: Limits,
     publisher: Option<Arc<Publisher>>,
+    /// Whether the client's messages come in documents.
+    envelope: bool,
+    /// What the client is told of its messages, if it is.
+    receipts: Option<Receipts>,
     out: Out,
     /// The message of the client that is on its way to the broker.
     publishing: Option<BoxFuture<'static, Result<(), Failure>>>,
@@ -83,6 +88,8 @@ impl Session {
             frames,
             limits,
             publisher: settings.publisher.enabled.then(|| Publisher::new(&open)),
+            envelope: settings.publisher.envelope,
+            receipts: settings.publisher.acknowledge.then(Receipts::default),
             out,
             publishing: None,
             reserved: None,
@@ -123,7 +130,7 @@ impl Session {
             let end = tokio::select! {
                 biased;
                 () = open.is_over(), if published => self.move_on(),
-                result = awaited(publishing), if !published => self.settle(result),
+                result = awaited(publishing), if !published => self.settle(result, wire),
                 // Before what is received: signs of life do not make a message come.
                 () = sleep_until(due), if unfinished => Some(End::closed(CloseCode::POLICY, UNFINISHED)),
                 turn = wire.turn(read) => match turn {
@@ -185,7 +192,7 @@ impl Session {
         while self.may_read(wire) {
             match self.decoder.next(&mut wire.incoming) {
                 Ok(Some(Event::Message { kind, payload })) => {
-                    if let Some(end) = self.take(kind, payload) {
+                    if let Some(end) = self.take(kind, payload, wire) {
                         return Some(end);
                     }
                 }
@@ -203,12 +210,12 @@ impl Session {
     }
 
     /// Takes a message of the client.
-    fn take(&mut self, kind: Kind, payload: Bytes) -> Option<End> {
+    fn take<S>(&mut self, kind: Kind, payload: Bytes, wire: &mut Wire<'_, S>) -> Option<End> {
         match std::mem::replace(&mut self.out, Out::Off) {
             Out::Awaited(first) => self.place(first, kind, &payload).err(),
             out => {
                 self.out = out;
-                self.publish(kind, payload)
+                self.publish(kind, payload, wire)
             }
         }
     }
@@ -225,32 +232,62 @@ impl Session {
     }
 
     /// Begins to publish a message of the client.
-    fn publish(&mut self, kind: Kind, payload: Bytes) -> Option<End> {
+    fn publish<S>(&mut self, kind: Kind, payload: Bytes, wire: &mut Wire<'_, S>) -> Option<End> {
         let Some(publisher) = self.publisher.clone() else {
             return Some(End::closed(CloseCode::POLICY, "This API takes no messages of its clients."));
         };
         if let Some(end) = self.reserve(payload.len()) {
             return Some(end);
         }
-        let mut message = Message::builder().payload(payload);
-        if self.frames.format == FrameFormat::Auto {
-            message = message.headers(frame::mark(kind));
+        let marked = self.frames.format == FrameFormat::Auto;
+        let sent = match self.envelope {
+            true => envelope::read(kind, &payload, marked),
+            false => Ok(Sent { message: frame::read(kind, payload, marked), id: None }),
+        };
+        if let Some(receipts) = &mut self.receipts {
+            receipts.begin(sent.as_ref().ok().and_then(|sent| sent.id.clone()));
         }
-        self.publishing = Some(publisher.publish(message.build()).boxed());
-        None
+        match sent {
+            Ok(sent) => {
+                self.publishing = Some(publisher.publish(sent.message).boxed());
+                None
+            }
+            Err(refusal) => {
+                self.reserved = None;
+                publisher.count_unread();
+                self.fail(Some(refusal.clone().into()), &refusal, wire)
+            }
+        }
     }
 
     /// What follows from a publish that is done.
-    fn settle(&mut self, result: Result<(), Failure>) -> Option<End> {
+    fn settle<S>(&mut self, result: Result<(), Failure>, wire: &mut Wire<'_, S>) -> Option<End> {
         self.publishing = None;
         self.reserved = None;
         // Nothing was read meanwhile, so that silence says nothing.
         self.pulse.hear();
-        let failure = result.err()?;
-        let end = End::of_publish(&failure)?;
+        match result {
+            Ok(()) => {
+                if let Some(receipts) = &self.receipts {
+                    wire.send(receipts.acknowledged());
+                }
+                None
+            }
+            Err(failure) => self.fail(End::of_publish(&failure), &failure.into(), wire),
+        }
+    }
+
+    /// What follows for a client whose message is not published: without receipts, this end.
+    fn fail<S>(&self, end: Option<End>, refusal: &Refusal, wire: &mut Wire<'_, S>) -> Option<End> {
         let binding = &self.open.binding;
-        binding.failures.tell(&binding.api, &Refusal::from(failure));
-        Some(end)
+        if end.is_some() {
+            binding.failures.tell(&binding.api, refusal);
+        }
+        let Some(receipts) = &self.receipts else { return end };
+        wire.send(receipts.refused(refusal));
+        // A message that the broker may take at another try must not be overtaken by those behind it.
+        let is_settled = refusal.is_by_policy() || refusal.status.is_client_error();
+        end.filter(|_| !is_settled)
     }
 
     /// Takes room for the client's message out of what the gateway may hold of all clients.

@@ -1,5 +1,7 @@
 //! A session over a pipe, with a clock that the test moves.
 
+mod receipts;
+
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};

@@ -7,7 +7,8 @@ use std::{fmt, str::FromStr, time::UNIX_EPOCH};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderMap;
-use sha2::Sha256;
+use sha1::Sha1;
+use sha2::{Sha256, Sha384, Sha512};
 
 /// How far the time of a delivery may be from now, in seconds and both ways.
 const TOLERANCE: u64 = 300;
@@ -26,6 +27,8 @@ pub(super) enum Verifier {
     Standard(StandardSecret),
     /// `X-HMAC-Signature` over the body alone.
     Hmac(HmacSecret),
+    /// `X-Hub-Signature` over the body alone, by the method that it names (WebSub section 7.1).
+    Hub(HmacSecret),
 }
 
 impl Verifier {
@@ -33,6 +36,19 @@ impl Verifier {
     pub(super) fn check(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), String> {
         match self {
             Self::Standard(secret) => secret.check(headers, body, now()),
+            Self::Hub(secret) => {
+                let signature = header(headers, "x-hub-signature")?;
+                let (method, hex) =
+                    signature.split_once('=').ok_or("X-Hub-Signature is not method=signature")?;
+                let matches = match method {
+                    "sha1" => is_hex_signature::<Hmac<Sha1>>(secret, body, hex),
+                    "sha256" => is_hex_signature::<Hmac<Sha256>>(secret, body, hex),
+                    "sha384" => is_hex_signature::<Hmac<Sha384>>(secret, body, hex),
+                    "sha512" => is_hex_signature::<Hmac<Sha512>>(secret, body, hex),
+                    other => return Err(format!("X-Hub-Signature has the unknown method '{other}'")),
+                };
+                matches.then_some(()).ok_or_else(|| "X-Hub-Signature does not match".to_owned())
+            }
             Self::Hmac(secret) => {
                 let signature = header(headers, "x-hmac-signature")?;
                 let matches = is_signature(&secret.0, &[body], signature);
@@ -78,6 +94,18 @@ fn is_signature(key: &[u8], parts: &[&[u8]], signature: &str) -> bool {
     for part in parts {
         mac.update(part);
     }
+    mac.verify_slice(&signature).is_ok()
+}
+
+/// The same for a signature of the body alone, in hexadecimal.
+fn is_hex_signature<M: Mac + KeyInit>(secret: &HmacSecret, body: &[u8], hex: &str) -> bool {
+    let pairs = hex.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).ok().filter(|pair| pair.len() == 2));
+    let signature: Option<Vec<u8>> =
+        pairs.map(|pair| pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect();
+    let (Some(signature), Ok(mut mac)) = (signature, <M as KeyInit>::new_from_slice(&secret.0)) else {
+        return false;
+    };
+    mac.update(body);
     mac.verify_slice(&signature).is_ok()
 }
 
@@ -174,6 +202,25 @@ mod tests {
         assert!(secret.check(&headers("msg_1", NOW, &signature), b"other", NOW).is_err());
         let missing = secret.check(&HeaderMap::new(), b"body", NOW).unwrap_err();
         assert!(missing.contains("webhook-id"), "{missing}");
+    }
+
+    #[test]
+    fn a_hub_signature_verifies_by_the_method_that_it_names() {
+        let secret = Verifier::Hub("It's a Secret to Everybody".parse().unwrap());
+        let check = |signature: &str, body: &[u8]| {
+            let headers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("x-hub-signature"),
+                signature.parse().unwrap(),
+            )]);
+            secret.check(&headers, body).is_ok()
+        };
+        // The example that GitHub publishes for its webhooks.
+        let sha256 = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+        assert!(check(sha256, b"Hello, World!"));
+        assert!(!check(sha256, b"Hello, World?"));
+        for wrong in ["sha1=757107ea", "sha256", "sha256=", "sha256=zz", "sha256=7", "md5=00"] {
+            assert!(!check(wrong, b"Hello, World!"), "{wrong}");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(in crate::gravitee) fn entrypoints() -> Vec<Plugin> {
 }
 
 fn entrypoint<T: JsonSchema>(name: &'static str, settings: &ReceiverConfig) -> Plugin {
-    let listener = if settings.calls_clients() { "subscription" } else { "http" };
+    let listener = if settings.has_path() { "http" } else { "subscription" };
     let modes = [(settings.publishes(), "publish"), (settings.delivers(), "subscribe")];
     Plugin {
         modes: modes.into_iter().filter_map(|(has, mode)| has.then_some(mode)).collect(),

@@ -19,7 +19,7 @@ fn policy(entry: &Entry) -> Plugin {
         name: entry.name,
         description: entry.description,
         notes: entry.documentation,
-        modes: entry.hooks.iter().map(|hook| hook.phase()).collect(),
+        modes: entry.hooks.iter().filter_map(|hook| hook.phase()).collect(),
         qos: Vec::new(),
         listener: None,
         features: Vec::new(),

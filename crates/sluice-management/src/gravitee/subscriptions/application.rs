@@ -74,7 +74,7 @@ pub(in super::super) async fn list(
         apis: texts(&uri, "api").into_iter().map(ApiId).collect(),
         plans: texts(&uri, "plan").into_iter().map(PlanId).collect(),
         applications: vec![application],
-        statuses: Vec::new(),
+        ..SubscriptionFilter::default()
     };
     Ok(Json(page(&registry, filter, &uri)?).into_response())
 }

@@ -57,7 +57,7 @@ pub(in super::super) async fn list(
         apis: vec![api],
         plans: texts(&uri, "plan").into_iter().map(PlanId).collect(),
         applications: texts(&uri, "application").into_iter().map(ApplicationId).collect(),
-        statuses: Vec::new(),
+        ..SubscriptionFilter::default()
     };
     Ok(Json(page(&registry, filter, &uri)?).into_response())
 }

@@ -19,6 +19,7 @@ use crate::{
     Registry,
     gravitee::{
         apis::refuse_other_id,
+        beyond::refuse_plan_beyond,
         catalogue::{PlanCatalogue, kept, to_keep},
         plan_calls::in_plan,
         plans::{ReadPlan, read_plan},
@@ -94,6 +95,7 @@ pub(super) async fn update(
     let about = |error: Refusal| error.about(&document);
     let owner = registry.get(&api)?;
     let former = &owner.plan(&id)?.plan;
+    refuse_plan_beyond(former)?;
     let read = read_plan(document.clone(), former.status, Some(former));
     let ReadPlan { mut plan, catalogue } = read.map_err(|problems| about(problems.into()))?;
     refuse_other_id(&plan.id.0, &id.0).map_err(about)?;

@@ -18,6 +18,7 @@ use crate::{
     Expected, ManagedApi, Registry, RegistryError,
     gravitee::{
         apis::{refuse_other_id, told},
+        beyond::refuse_beyond,
         catalogue::{ApiCatalogue, kept, to_keep},
         fields::Fields,
         plans::ReadPlan,
@@ -130,6 +131,7 @@ async fn change(
     loop {
         tries -= 1;
         let former = registry.get(id)?;
+        refuse_beyond(&former.record.draft)?;
         let document = document(&former)?;
         let about = |error: Refusal| error.about(&document);
         let (draft, catalogue) = draft(&former, &document).map_err(about)?;

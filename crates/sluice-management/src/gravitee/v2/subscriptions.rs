@@ -172,6 +172,7 @@ pub(super) async fn list(
         plans: ids("planIds").map(PlanId).collect(),
         applications: ids("applicationIds").map(ApplicationId).collect(),
         statuses: parameters(&uri, "statuses").iter().map(|word| status(word)).collect::<Result<_, _>>()?,
+        ..SubscriptionFilter::default()
     };
     // No plan has keys, so there is no subscription of a key.
     let of_key = parameter(&uri, "apiKey").is_some_and(|key| !key.is_empty());

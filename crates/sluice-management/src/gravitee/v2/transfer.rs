@@ -25,6 +25,7 @@ use super::{
 use crate::{
     Registry,
     gravitee::{
+        beyond::{refuse_beyond, refuse_plan_beyond},
         catalogue::to_keep,
         fields::Fields,
         plans::read_plans,
@@ -60,6 +61,8 @@ pub(super) async fn export(
 ) -> Answered {
     let api = registry.get(&id)?;
     let plans = &api.record.plans;
+    refuse_beyond(&api.record.draft)?;
+    plans.iter().try_for_each(|record| refuse_plan_beyond(&record.plan))?;
     let document = Exported {
         export: Origin { date: Moment(Timestamp::now()), apim_version: env!("CARGO_PKG_VERSION") },
         api: shown(&api, &headers),

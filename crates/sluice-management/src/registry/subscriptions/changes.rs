@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
-use sluice_api::{Callback, PlanId, PlanValidation, SubscriptionId};
-use sluice_store::{ConsumerStatus, SubscriptionRecord, SubscriptionStatus, Timestamp};
+use sluice_api::{PlanId, PlanValidation, Subscription, SubscriptionId};
+use sluice_store::{
+    ConsumerConfiguration, ConsumerStatus, SubscriptionRecord, SubscriptionStatus, Timestamp,
+};
 
 use super::{Decision, Inner, Registry, RegistryError, Side, SubscriptionUpdate, rules};
 use crate::USER;
@@ -15,6 +17,12 @@ type Changed = Result<Arc<SubscriptionRecord>, RegistryError>;
 
 /// The longest cause of a failure that is kept, in characters; it may hold what a stranger's server answered.
 const MAX_CAUSE: usize = 1024;
+
+/// What a subscriber at the hub is told when somebody else has closed its subscription.
+const ENDED: &str = "The subscription was ended by the publisher.";
+
+/// The code of a failure by which a subscriber says that it wants nothing any more.
+const GONE: &str = "delivery.gone";
 
 impl Registry {
     /// Changes what is not part of its life. Where a consumer changes how it is called, on a plan with manual
@@ -82,16 +90,21 @@ impl Registry {
         .await
     }
 
-    /// Closes a subscription for good; a pending one is turned down.
+    /// Closes a subscription for good; a pending one is turned down. A subscriber at the hub is told.
     pub async fn close_subscription(&self, id: &SubscriptionId) -> Changed {
-        self.change_subscription(id, |_, record, now| {
+        let closed = self.change_subscription(id, |_, record, now| {
             if !record.status.is_open() {
                 return Err(refused("subscription.closed", "The subscription is closed."));
             }
             close(record, now, "The subscription was closed before it was agreed to.");
             Ok(())
-        })
-        .await
+        });
+        let closed = closed.await?;
+        if let Some(terms) = &closed.consumer.hub {
+            let callback = &closed.consumer.callback.callback_url;
+            self.inner.gateway.deny_hub_subscription(&closed.api, callback, &terms.topic, ENDED);
+        }
+        Ok(closed)
     }
 
     /// Moves a subscription to another plan of its API with the same security.
@@ -109,7 +122,9 @@ impl Registry {
                 let message = "The plan asks for another kind of credential.";
                 return Err(RegistryError::refused("plan", "subscription.transfer.invalid", message));
             }
-            inner.refuse_second(&record.application, &record.api, &plan)?;
+            if record.consumer.hub.is_none() {
+                inner.refuse_second(&record.application, &record.api, &plan)?;
+            }
             record.plan = plan;
             Ok(())
         })
@@ -154,16 +169,22 @@ impl Registry {
         .await
     }
 
-    /// Keeps what the gateway tells: that it gave a subscription up that it called so, and why. One that is not
-    /// to be served any more, or is called in another way by now, stays as it is.
-    pub async fn fail_subscription(&self, id: &SubscriptionId, called: &Callback, cause: &str) -> Changed {
+    /// Keeps what the gateway tells: that it gave a subscription up that it served so, and why. One that is not
+    /// to be served any more, or is served in another way by now, stays as it is. A subscriber at the hub that says
+    /// that it is gone has ended its subscription.
+    pub async fn fail_subscription(&self, served: &Arc<Subscription>, code: &str, cause: &str) -> Changed {
         let cause: String = cause.chars().take(MAX_CAUSE).collect();
-        let called = called.clone();
-        self.change_subscription(id, move |_, record, _| {
-            if record.consumer.callback == called
-                && record.status.is_open()
-                && record.consumer_status == ConsumerStatus::Started
+        let (served, is_gone) = (Arc::clone(served), code == GONE);
+        self.change_subscription(&served.id.clone(), move |inner, record, _| {
+            if !record.status.is_open()
+                || record.consumer_status != ConsumerStatus::Started
+                || !inner.serves_as(record, &served)
             {
+                return Ok(());
+            }
+            if is_gone && record.consumer.hub.is_some() {
+                end(record, &cause);
+            } else {
                 (record.consumer_status, record.failure_cause) = (ConsumerStatus::Failure, Some(cause));
             }
             Ok(())
@@ -203,7 +224,14 @@ impl Inner {
         }
         let api = self.get(&record.api)?;
         let mut problems = Vec::new();
-        if let Some(mut consumer) = update.consumer.filter(|consumer| *consumer != record.consumer) {
+        let shown = update
+            .consumer
+            .map(|consumer| ConsumerConfiguration { hub: record.consumer.hub.clone(), ..consumer });
+        if let Some(mut consumer) = shown.filter(|consumer| *consumer != record.consumer) {
+            if record.consumer.hub.is_some() {
+                let message = "This subscription was made at the hub; its subscriber changes it there.";
+                return Err(RegistryError::conflict("", "subscription.hub", message));
+            }
             problems.extend(Self::unmasked(&mut consumer, Some(&record.consumer)));
             problems.extend(self.consumer_problems(&api, &consumer));
             let asks_again = by == Side::Consumer
@@ -226,6 +254,14 @@ impl Inner {
         record.ending_at = update.ending_at.unwrap_or(record.ending_at);
         rules::check_dates(record)
     }
+}
+
+/// Ends an open subscription that was made at a hub.
+pub(in super::super) fn end(record: &mut SubscriptionRecord, cause: &str) {
+    let now = Timestamp::now_after(record.updated_at);
+    record.updated_at = now;
+    close(record, now, cause);
+    record.failure_cause = Some(cause.to_owned());
 }
 
 /// Ends an open subscription.

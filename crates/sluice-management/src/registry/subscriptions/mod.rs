@@ -3,18 +3,22 @@
 
 mod changes;
 mod deliveries;
+mod hub_index;
+mod leases;
 mod rules;
 mod serving;
 mod table;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use sluice_api::{ApiId, ApplicationId, PlanId, PlanValidation, SubscriptionId};
+use sluice_api::{ApiId, ApplicationId, HubTerms, PlanId, PlanValidation, SubscriptionId};
 use sluice_store::{
     ConsumerConfiguration, ConsumerStatus, SubscriptionRecord, SubscriptionStatus, Timestamp,
 };
 use uuid::Uuid;
 
+pub(super) use changes::end;
+pub(super) use leases::LEASE_OVER;
 pub(super) use serving::Among;
 pub(super) use table::SubscriptionTable;
 
@@ -84,6 +88,10 @@ pub struct SubscriptionFilter {
     pub applications: Vec<ApplicationId>,
     /// In these states.
     pub statuses: Vec<SubscriptionStatus>,
+    /// For these channels.
+    pub channels: Vec<String>,
+    /// Of subscribers that are called at these addresses.
+    pub callbacks: Vec<String>,
 }
 
 impl SubscriptionFilter {
@@ -95,6 +103,9 @@ impl SubscriptionFilter {
             && among(&self.plans, &record.plan)
             && among(&self.applications, &record.application)
             && among(&self.statuses, &record.status)
+            && (self.channels.is_empty()
+                || record.consumer.channel.as_ref().is_some_and(|channel| self.channels.contains(channel)))
+            && among(&self.callbacks, &record.consumer.callback.callback_url)
     }
 }
 
@@ -132,6 +143,22 @@ impl Registry {
     /// How many subscriptions an API has, closed ones among them.
     pub fn count_subscriptions(&self, api: &ApiId) -> usize {
         self.inner.read().subscriptions.count(api)
+    }
+
+    /// What was agreed on at the hub for a subscription, as it is served.
+    pub fn hub_terms(&self, record: &SubscriptionRecord) -> Option<HubTerms> {
+        let served = self.inner.read().called(record).and_then(|(_, hub)| hub);
+        served.or_else(|| record.consumer.hub.clone())
+    }
+
+    /// How many open subscriptions were made at the hub of an API.
+    pub fn count_at_hub(&self, api: &ApiId) -> usize {
+        self.inner.read().subscriptions.count_at_hub(api)
+    }
+
+    /// The same, for one of its channels.
+    pub fn count_of_channel(&self, api: &ApiId, channel: &str) -> usize {
+        self.inner.read().subscriptions.count_of_channel(api, channel)
     }
 
     /// Subscribes an application to a plan. It is accepted at once, unless a consumer asks for a plan with
@@ -214,7 +241,9 @@ impl Inner {
         plan: &PlanId,
     ) -> Result<(), RegistryError> {
         let state = self.read();
-        let mut others = state.subscriptions.of_api(api).filter(|record| record.status.is_open());
+        let is_other =
+            |record: &&Arc<SubscriptionRecord>| record.status.is_open() && record.consumer.hub.is_none();
+        let mut others = state.subscriptions.of_api(api).filter(is_other);
         if others.any(|record| record.application == *application && record.plan == *plan) {
             let message = format!("The application [{application}] has a subscription to this plan already.");
             return Err(RegistryError::refused("plan", "subscription.exists", message));
@@ -224,13 +253,23 @@ impl Inner {
 
     /// Keeps changed subscriptions, shows them to readers and makes the gateway serve them, or not.
     async fn keep_subscriptions(&self, records: Vec<SubscriptionRecord>) -> Result<(), RegistryError> {
-        self.store.save_subscriptions(&records).await?;
+        let forgotten = self.read().subscriptions.superfluous(&records);
+        self.store.replace_subscriptions(&records, &forgotten).await?;
+        self.show_subscriptions(records, &forgotten);
+        Ok(())
+    }
+
+    /// Shows subscriptions to readers that are kept, and makes the gateway serve them, or not.
+    pub(super) fn show_subscriptions(&self, records: Vec<SubscriptionRecord>, forgotten: &[SubscriptionId]) {
         let records: Vec<_> = records.into_iter().map(Arc::new).collect();
         {
             let mut state = self.write();
+            forgotten.iter().for_each(|id| state.subscriptions.remove(id));
             records.iter().for_each(|record| state.subscriptions.insert(Arc::clone(record)));
         }
         records.iter().for_each(|record| self.serve(record));
-        Ok(())
+        if records.iter().any(|record| record.consumer.hub.is_some()) {
+            self.leases_changed.notify_one();
+        }
     }
 }

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use sluice_api::{ApiId, ApplicationId, PlanStatus, Problem, Subscription};
+use sluice_api::{ApiId, ApplicationId, Callback, EventApi, HubTerms, PlanStatus, Problem, Subscription};
 use sluice_store::{
     ConsumerConfiguration, ConsumerStatus, SubscriptionRecord, SubscriptionStatus, Timestamp,
 };
 
 use super::{
-    super::{ManagedApi, Origin, State, masks},
+    super::{
+        ManagedApi, Origin, State,
+        hub::{HUB, served_websub},
+        masks,
+    },
     Inner, RegistryError,
     changes::close,
     rules,
@@ -31,7 +35,14 @@ impl Inner {
         }
     }
 
-    /// The same for several.
+    /// Whether a record says of how it is served what the gateway was given.
+    pub(super) fn serves_as(&self, record: &SubscriptionRecord, served: &Subscription) -> bool {
+        let called = self.read().called(record);
+        called.is_some_and(|(callback, hub)| callback == served.callback && hub == served.hub)
+            && record.ending_at.map(|time| time.0) == served.ending_at
+    }
+
+    /// Makes the gateway serve several, or not.
     pub(in super::super) fn serve_subscriptions(&self, among: &Among) {
         let records: Vec<_> = self.read().among(among).cloned().collect();
         records.iter().for_each(|record| self.serve(record));
@@ -94,7 +105,10 @@ impl Inner {
         let mut problems = Vec::new();
         let kind = consumer.connector.strip_suffix("-advanced").unwrap_or(&consumer.connector);
         let mut receivers = api.record.draft.receivers.iter().map(|receiver| &receiver.configuration);
-        if !receivers.any(|receiver| receiver.calls_clients() && receiver.kind() == kind) {
+        if kind == HUB {
+            let message = "Subscriptions of this kind are made by their subscribers, at the hub.";
+            problems.push(Problem::new("connector", "subscription.entrypoint.invalid", message));
+        } else if !receivers.any(|receiver| receiver.calls_clients() && receiver.kind() == kind) {
             let message = format!(
                 "The API [{}] has no entrypoint '{}' that calls its subscribers.",
                 api.record.id(),
@@ -106,6 +120,7 @@ impl Inner {
             let message = format!("At most {} bytes are allowed.", rules::MAX_CHANNEL);
             problems.push(Problem::new("channel", "subscription.channel.invalid", message));
         }
+        problems.extend(channel_problem(&api.record.draft, consumer.channel.as_deref()));
         let callback = self.gateway.check_callback(&consumer.callback);
         problems.extend(callback.into_iter().map(|problem| problem.within("callback")));
         problems
@@ -113,6 +128,18 @@ impl Inner {
 }
 
 impl State {
+    /// How a subscriber is called. One of a hub has said where only; the rest is the API's to say, and follows its
+    /// settings. `None` where the API has no hub any more.
+    pub(super) fn called(&self, record: &SubscriptionRecord) -> Option<(Callback, Option<HubTerms>)> {
+        let (mut callback, mut hub) = (record.consumer.callback.clone(), record.consumer.hub.clone());
+        if let Some(terms) = &mut hub {
+            let settings = served_websub(&self.apis.get(&record.api)?.record)?;
+            (callback.retry, callback.order) = (settings.retry.clone(), settings.order);
+            terms.signature = settings.signature;
+        }
+        Some((callback, hub))
+    }
+
     fn among<'a>(&'a self, among: &'a Among) -> Box<dyn Iterator<Item = &'a Arc<SubscriptionRecord>> + 'a> {
         let table = &self.subscriptions;
         match among {
@@ -123,6 +150,17 @@ impl State {
     }
 }
 
+/// Who subscribes to an API with channels says to which.
+fn channel_problem(api: &EventApi, channel: Option<&str>) -> Option<Problem> {
+    let named = channel.map(|channel| channel.trim_start_matches('/'));
+    if api.channels.is_empty() || named.is_some_and(|channel| api.channels.contains_key(channel)) {
+        return None;
+    }
+    let channels: Vec<_> = api.channels.keys().map(String::as_str).collect();
+    let message = format!("Name one of the API's channels: {}.", channels.join(", "));
+    Some(Problem::new("channel", "subscription.channel.unknown", message))
+}
+
 /// What the gateway is given for a record; nothing when it is not to be served.
 fn wanted(state: &State, record: &SubscriptionRecord) -> Option<Subscription> {
     let plan = state.apis.get(&record.api)?.plan(&record.plan).ok()?;
@@ -130,6 +168,7 @@ fn wanted(state: &State, record: &SubscriptionRecord) -> Option<Subscription> {
     let served = record.status == SubscriptionStatus::Accepted
         && record.consumer_status == ConsumerStatus::Started
         && plan.plan.status.admits();
+    let (callback, hub) = state.called(record)?;
     served.then(|| Subscription {
         id: record.id.clone(),
         api: record.api.clone(),
@@ -139,7 +178,8 @@ fn wanted(state: &State, record: &SubscriptionRecord) -> Option<Subscription> {
         client_id: application.client_id.clone(),
         metadata: record.metadata.clone(),
         channel: record.consumer.channel.clone(),
-        callback: record.consumer.callback.clone(),
+        callback,
+        hub,
         starting_at: record.starting_at.map(|time| time.0),
         ending_at: record.ending_at.map(|time| time.0),
     })

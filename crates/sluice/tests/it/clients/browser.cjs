@@ -4,6 +4,7 @@
 // the page does, each line of standard output one thing that happened to it, as JSON:
 //   {"stream": URL}                          opens an EventSource; {"open": true}, {"message": ...}, {"error": STATE}
 //   {"socket": NAME, "url": URL}             opens a WebSocket; {"open": PROTOCOL}, {"text": ...}, {"close": CODE}
+//   {"socket": NAME, "url": URL, "protocols": [...]}
 //   {"socket": NAME, "send": TEXT}
 // What happens repeats the name, or the URL of a stream.
 const readline = require("node:readline");
@@ -21,7 +22,7 @@ function act(wanted) {
     source.onmessage = ({ data }) => window.tell({ stream: wanted.stream, message: data });
     source.onerror = () => window.tell({ stream: wanted.stream, error: source.readyState });
   } else if ("url" in wanted) {
-    const socket = (sockets[wanted.socket] = new WebSocket(wanted.url));
+    const socket = (sockets[wanted.socket] = new WebSocket(wanted.url, wanted.protocols ?? []));
     socket.onopen = () => window.tell({ socket: wanted.socket, open: socket.protocol });
     socket.onmessage = ({ data }) => window.tell({ socket: wanted.socket, text: data });
     socket.onclose = ({ code }) => window.tell({ socket: wanted.socket, close: code });

@@ -14,6 +14,11 @@ pub(crate) fn kafka_broker(topic: &str) -> Value {
     json!({ "type": "kafka", "configuration": { "bootstrapServers": kafka(), "topics": [topic] } })
 }
 
+/// The same for an API whose channels name its topics.
+pub(crate) fn kafka_of_channels() -> Value {
+    json!({ "type": "kafka", "configuration": { "bootstrapServers": kafka() } })
+}
+
 /// An event API in our own form, POST and SSE on one path, open to all.
 pub(crate) fn native_api(name: &str, path: &str, broker: &Value) -> Value {
     json!({

@@ -19,6 +19,7 @@ pub(crate) struct Gateway {
     dir: TempDir,
     gateway: Vec<String>,
     management: Vec<String>,
+    admin: Vec<String>,
     client: Client,
 }
 
@@ -122,8 +123,14 @@ impl Starting {
         let child = self.command().stdout(out).stderr(log).spawn().unwrap();
         let ready_file = self.ready_file();
         let client = Client::builder().no_proxy().build().unwrap();
-        let mut gateway =
-            Gateway { child, dir: self.dir, gateway: Vec::new(), management: Vec::new(), client };
+        let mut gateway = Gateway {
+            child,
+            dir: self.dir,
+            gateway: Vec::new(),
+            management: Vec::new(),
+            admin: Vec::new(),
+            client,
+        };
         until("the ready file", || {
             let ended = gateway.child.try_wait().unwrap();
             assert!(ended.is_none(), "the gateway ended with {ended:?}:\n{}", gateway.log());
@@ -133,10 +140,11 @@ impl Starting {
         .await;
         let ready: Value = serde_json::from_slice(&fs::read(&ready_file).unwrap()).unwrap();
         let addresses = |key: &str| {
-            let addresses = ready[key].as_array().unwrap().iter();
+            let addresses = ready[key].as_array().into_iter().flatten();
             addresses.map(|address| format!("http://{}", address.as_str().unwrap())).collect()
         };
         (gateway.gateway, gateway.management) = (addresses("gateway"), addresses("management"));
+        gateway.admin = addresses("admin");
         gateway
     }
 }
@@ -158,6 +166,10 @@ impl Gateway {
         &self.management
     }
 
+    pub(crate) fn admin_addresses(&self) -> &[String] {
+        &self.admin
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -172,6 +184,21 @@ impl Gateway {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log.txt")).unwrap_or_default()
+    }
+
+    /// Whether this text stands in any file of the data directory.
+    pub(crate) fn keeps_in_the_clear(&self, text: &str) -> bool {
+        let mut directories = vec![self.dir.path().join("data")];
+        while let Some(directory) = directories.pop() {
+            for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    directories.push(path);
+                } else if fs::read(path).unwrap().windows(text.len()).any(|found| found == text.as_bytes()) {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// What it has printed for people.

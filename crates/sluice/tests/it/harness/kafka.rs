@@ -1,9 +1,12 @@
 //! The real Apache Kafka that the tests were given.
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Message, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
+    consumer::{Consumer, StreamConsumer},
+    message::Headers,
+    producer::{FutureProducer, FutureRecord},
 };
 
 use super::within;
@@ -28,4 +31,51 @@ pub(crate) async fn kafka_topic(name: &str, partitions: i32) -> String {
         result.unwrap();
     }
     topic
+}
+
+/// A record as a client of Kafka sees it that knows nothing of the gateway.
+#[derive(Debug)]
+pub(crate) struct KafkaRecord {
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) payload: Vec<u8>,
+    /// By name in lower case.
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+}
+
+impl KafkaRecord {
+    pub(crate) fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+}
+
+/// The first records of a topic with one partition; waits until there are so many.
+pub(crate) async fn kafka_records(topic: &str, count: usize) -> Vec<KafkaRecord> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", kafka()).set("group.id", "tests").set("enable.auto.commit", "false");
+    let consumer: StreamConsumer = config.create().unwrap();
+    let mut whole = TopicPartitionList::new();
+    whole.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+    consumer.assign(&whole).unwrap();
+    let mut records = Vec::with_capacity(count);
+    while records.len() < count {
+        let record = within("a record of Kafka", consumer.recv()).await.unwrap();
+        let headers = record
+            .headers()
+            .into_iter()
+            .flat_map(Headers::iter)
+            .map(|header| (header.key.to_ascii_lowercase(), header.value.unwrap_or_default().to_vec()));
+        records.push(KafkaRecord {
+            key: record.key().map(<[u8]>::to_vec),
+            payload: record.payload().unwrap_or_default().to_vec(),
+            headers: headers.collect(),
+        });
+    }
+    records
+}
+
+/// Puts a record into a topic.
+pub(crate) async fn kafka_send(topic: &str, key: &str, payload: &str) {
+    let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", kafka()).create().unwrap();
+    let record = FutureRecord::to(topic).key(key).payload(payload);
+    within("Kafka to take a record", producer.send(record, super::PATIENCE)).await.unwrap();
 }

@@ -1,21 +1,26 @@
-//! What the tests share: a gateway process, clients of SSE and WebSocket, a webhook listener, definitions, Kafka, tools.
+//! What the tests share: a gateway process, clients of SSE and WebSocket, a webhook listener, a subscriber of hubs,
+//! definitions and resources, Kafka, tools.
 
 mod definitions;
 mod gateway;
 mod kafka;
 mod leash;
 mod listener;
+mod resources;
 mod socket;
 mod sse;
+mod subscriber;
 mod tools;
 
-pub(crate) use definitions::{gravitee_api, kafka_broker, log_broker, native_api, plan};
+pub(crate) use definitions::{gravitee_api, kafka_broker, kafka_of_channels, log_broker, native_api, plan};
 pub(crate) use gateway::{Gateway, Starting};
-pub(crate) use kafka::{kafka, kafka_topic};
+pub(crate) use kafka::{kafka, kafka_records, kafka_send, kafka_topic};
 pub(crate) use leash::Leash;
 pub(crate) use listener::Listener;
+pub(crate) use resources::{CALLS_HERE, hub_api, policies, succeeded, webbroker_api, websub_api};
 pub(crate) use socket::Socket;
 pub(crate) use sse::{Event, Sse};
+pub(crate) use subscriber::{Answer, Delivery, Subscriber};
 pub(crate) use tools::{node, output, tool};
 
 use std::{future::Future, time::Duration};
