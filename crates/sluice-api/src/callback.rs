@@ -123,6 +123,9 @@ pub struct CallbackSignature {
 }
 
 impl CallbackRetry {
+    /// The most calls for one message that can be set.
+    pub const MOST_ATTEMPTS: u32 = 100_000;
+
     /// How often one message is sent at the most.
     pub const fn attempts(&self) -> u32 {
         match self.retry_option {

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiChannel, Broker, Cors, Flow, Guarantees, Plan, Receiver, ResponseTemplate, Secret, flow};
+use crate::{
+    ApiChannel, Broker, Cors, Flow, Guarantees, Plan, Receiver, ReceiverConfig, ResponseTemplate, Secret,
+    WebhookReceiverConfig, WebsubConfig, flow,
+};
 
 /// The id of an event API: letters, digits, `-`, `_` and `.`, at most 64.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
@@ -153,6 +156,22 @@ impl EventApi {
     pub fn dead_letter_broker(&self, endpoint: &str) -> Option<&Broker> {
         let named = self.brokers.iter().find(|broker| broker.name == endpoint);
         named.or_else(|| self.brokers.iter().find(|broker| broker.group == endpoint))
+    }
+
+    /// The settings of its hub, where it has one.
+    pub fn websub(&self) -> Option<&WebsubConfig> {
+        self.receivers.iter().find_map(|receiver| match &receiver.configuration {
+            ReceiverConfig::Websub(settings) => Some(&**settings),
+            _ => None,
+        })
+    }
+
+    /// The settings of its way in for webhook senders, where it has one.
+    pub fn webhook_receiver(&self) -> Option<&WebhookReceiverConfig> {
+        self.receivers.iter().find_map(|receiver| match &receiver.configuration {
+            ReceiverConfig::WebhookReceiver(settings) => Some(&**settings),
+            _ => None,
+        })
     }
 
     /// Every secret of the definition with its field path, in a stable order: what a store encrypts, and

@@ -25,7 +25,18 @@ pub fn parse_document(text: &str, format: Format) -> Result<Value, Problem> {
         Format::Yaml => serde_saphyr::from_str(text).map_err(|error| {
             let location = error.location();
             let (line, column) = location.map_or((1, 1), |at| (at.line() as usize, at.column() as usize));
-            syntax("YAML", line, column, error.to_string().lines().next().unwrap_or("not readable"))
+            let text = error.to_string();
+            let reason = text.lines().next().unwrap_or("not readable");
+            // Told already, by line and column.
+            let said = format!("error: line {line} column {column}: ");
+            let reason = match reason.strip_prefix(&said).unwrap_or(reason) {
+                // The reader names functions of its own here.
+                reason if reason.starts_with("multiple YAML documents") => {
+                    "here a second document begins; write one in each file or body"
+                }
+                reason => reason,
+            };
+            syntax("YAML", line, column, reason)
         }),
     }
 }
@@ -45,9 +56,26 @@ pub fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, Problem> {
         let text = error.inner().to_string();
         match Carried::find(&text) {
             Some(problem) => problem.within(&path),
-            None => Problem::new(path, "document.field", sentence(&text)),
+            None => Problem::new(path, "document.field", sentence(&plain(&text))),
         }
     })
+}
+
+/// What the reader says of a kind of value, in words of documents: its own are those of the program.
+fn plain(text: &str) -> String {
+    let Some((before, expected)) = text.rsplit_once(", expected ") else { return text.to_owned() };
+    let kind = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" => "a text",
+        "a sequence" => "a list",
+        "a map" => "an object",
+        _ if expected.starts_with("struct ") => "an object, {} where nothing is to be said",
+        _ => return text.to_owned(),
+    };
+    format!("{before}, expected {kind}")
 }
 
 fn sentence(text: &str) -> String {
@@ -89,4 +117,60 @@ fn slug(name: &str) -> String {
     let lower = name.to_lowercase();
     let words = lower.split(|character: char| !character.is_ascii_alphanumeric());
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[expect(dead_code, reason = "only the faults count")]
+    struct Part {
+        size: Option<u32>,
+        names: Option<Vec<String>>,
+        on: Option<bool>,
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_told_in_words_of_documents() {
+        for (value, path, message) in [
+            (
+                json!({ "a": null }),
+                "a",
+                "Invalid type: null, expected an object, {} where nothing is to be said.",
+            ),
+            (
+                json!({ "a": { "size": -1 } }),
+                "a.size",
+                "Invalid value: integer `-1`, expected a whole number from 0.",
+            ),
+            (json!({ "a": { "names": "b" } }), "a.names", "Invalid type: string \"b\", expected a list."),
+            (json!({ "a": { "names": [1] } }), "a.names[0]", "Invalid type: integer `1`, expected a text."),
+            (
+                json!({ "a": { "on": "yes" } }),
+                "a.on",
+                "Invalid type: string \"yes\", expected true or false.",
+            ),
+            (json!([]), "", "Invalid type: sequence, expected an object."),
+        ] {
+            let problem = from_value::<BTreeMap<String, Part>>(value).unwrap_err();
+            assert_eq!((&*problem.path, &*problem.message), (path, message));
+        }
+    }
+
+    #[test]
+    fn a_fault_in_the_syntax_is_told_with_its_place_once() {
+        let problem = parse_document("a: [", Format::Yaml).unwrap_err();
+        assert_eq!(problem.message, "This is not YAML: line 1, column 4: unclosed bracket '['.");
+        let problem = parse_document("a: 1\n---\nb: 2\n", Format::Yaml).unwrap_err();
+        assert_eq!(
+            problem.message,
+            "This is not YAML: line 3, column 1: here a second document begins; write one in each file or body."
+        );
+    }
 }

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CallbackBreaker, CallbackOrder, CallbackRetry, HubSignature, Problem, Secret, WebhookConfig};
+use crate::{
+    CallbackBreaker, CallbackOrder, CallbackRetry, HubSignature, Problem, RetryStrategy, Secret,
+    WebhookConfig,
+};
 
 /// Settings of `websub`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -39,8 +42,9 @@ pub struct WebsubConfig {
     /// Which messages of a subscription wait for which. By default `none` where the API's qos is `none`, else `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<CallbackOrder>,
-    /// What happens after a call that failed and may succeed later.
-    #[serde(default)]
+    /// What happens after a call that failed and may succeed later. By default it is tried until the lease ends, with
+    /// waits that grow from a second to five minutes. Where some is set, the rest is as for `webhook`.
+    #[serde(default = "WebsubConfig::default_retry")]
     pub retry: CallbackRetry,
     /// How subscribers are called. By default one that does not answer is left alone and its messages wait.
     #[serde(default = "WebsubConfig::default_delivery")]
@@ -69,6 +73,17 @@ impl WebsubConfig {
 
     const fn default_max_subscriptions() -> u32 {
         100_000
+    }
+
+    // Who subscribed at a hub has nobody to start its subscription again: only the end of its lease ends the retries.
+    fn default_retry() -> CallbackRetry {
+        CallbackRetry {
+            retry_strategy: RetryStrategy::Exponential,
+            max_attempts: CallbackRetry::MOST_ATTEMPTS,
+            initial_delay_seconds: 1,
+            max_delay_seconds: 300,
+            ..CallbackRetry::default()
+        }
     }
 
     fn default_delivery() -> WebhookConfig {
@@ -129,7 +144,7 @@ impl Default for WebsubConfig {
             requests_per_host: Self::default_requests_per_host(),
             max_subscriptions: Self::default_max_subscriptions(),
             order: None,
-            retry: CallbackRetry::default(),
+            retry: Self::default_retry(),
             delivery: Self::default_delivery(),
         }
     }
@@ -179,6 +194,16 @@ mod tests {
                 .unwrap();
         let leases = [None, Some(0), Some(59), Some(75), Some(81)].map(|asked| bounded.lease(asked));
         assert_eq!(leases, [70, 60, 60, 75, 80]);
+    }
+
+    #[test]
+    fn by_default_a_subscriber_that_is_away_is_called_again_for_as_long_as_the_longest_lease() {
+        let usual: WebsubConfig = from_value(json!({})).unwrap();
+        assert_eq!(usual, WebsubConfig::default());
+        let CallbackRetry { max_attempts, max_delay_seconds, .. } = usual.retry;
+        assert!(u64::from(max_attempts) * u64::from(max_delay_seconds) > usual.max_lease_seconds);
+        assert!(usual.delivery.circuit_breaker.unwrap().failures <= max_attempts);
+        assert_eq!(problems(serde_json::to_value(WebsubConfig::default()).unwrap()), [""; 0]);
     }
 
     #[test]

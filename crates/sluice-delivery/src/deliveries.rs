@@ -377,6 +377,11 @@ impl Shared {
         done
     }
 
+    /// What an API offers now.
+    pub(crate) fn route_of_api(&self, api: &ApiId) -> Option<Arc<Route>> {
+        self.table().routes.get(api).map(|deployed| Arc::clone(&deployed.route))
+    }
+
     /// What a subscription is served by.
     pub(crate) fn leg_of(&self, id: &SubscriptionId) -> Option<Leg> {
         let task = self.table().workers.get(id)?.task.borrow().clone();

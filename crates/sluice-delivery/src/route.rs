@@ -54,10 +54,15 @@ impl Route {
     /// # Errors
     /// There is no such channel (`delivery.channel.unknown`).
     pub(crate) fn topics_of(&self, subscription: &Subscription) -> Result<&[Topic], Failure> {
+        self.topics_at(subscription.channel.as_deref())
+    }
+
+    /// The same for a subscription that asked for this channel.
+    pub(crate) fn topics_at(&self, channel: Option<&str>) -> Result<&[Topic], Failure> {
         if self.channels.is_empty() {
             return Ok(&self.topics);
         }
-        let channel = subscription.channel.as_deref().unwrap_or_default().trim_matches('/');
+        let channel = channel.unwrap_or_default().trim_matches('/');
         self.channels.get(channel).map(Vec::as_slice).ok_or_else(|| {
             let text = format!("The API has no channel '{channel}'; it serves its subscribers by channels.");
             Failure::new("delivery.channel.unknown", text)

@@ -309,11 +309,19 @@ impl Worker {
     async fn report(&mut self, served: Arc<Subscription>, cause: Failure) {
         // Whoever resumes it has mended something, and wants to see at once whether it helped.
         self.retries.clear();
-        warn!(
-            api = %served.api, subscription = %self.id, application = served.application_name,
-            code = cause.code, reason = %cause.message,
-            "A subscription has failed and is served no more. It goes on where it stopped when it is resumed."
-        );
+        let ends = served.hub.is_some() && cause.code == "delivery.gone";
+        let (api, application) = (&served.api, &served.application_name);
+        if ends {
+            info!(
+                %api, subscription = %self.id, reason = %cause.message,
+                "A subscriber wants no more calls. Its subscription is closed."
+            );
+        } else {
+            warn!(
+                %api, subscription = %self.id, application, code = cause.code, reason = %cause.message,
+                "A subscription has failed and is served no more. It goes on where it stopped when it is resumed."
+            );
+        }
         if self.shared.reports.send(Failed { served, cause }).await.is_err() {
             warn!(subscription = %self.id, "Nobody is left to be told of the failure.");
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use sluice_api::{
     AutoOffsetReset, BrokerConfig, EventApi, Guarantees, Limits, PlanId, PlanSecurity, Problem, Receiver,
-    ReceiverConfig, WebhookConfig, WebsubConfig,
+    WebhookConfig,
 };
 use sluice_broker::{BrokerDriver, Spool, SpoolMetrics};
 use sluice_delivery::{DeadLetters, DeliveryMetrics, Route};
@@ -24,6 +24,7 @@ use crate::{cors::CorsRules, drivers::Drivers, key_rings::KeyRings};
 /// What the deployments of a gateway have in common.
 pub(crate) struct Shared {
     pub(crate) drivers: Drivers,
+    /// Those that streams share; the hub of WebSub is the gateway's.
     pub(crate) hubs: Arc<Hubs>,
     /// How far readers have come that outlive a connection.
     pub(crate) positions: Arc<dyn Positions>,
@@ -141,14 +142,6 @@ impl Deployment {
         self.api.receivers.iter().find(|receiver| receiver.configuration.kind() == kind)
     }
 
-    /// The settings of its hub, where it has one.
-    pub(crate) fn websub(&self) -> Option<&WebsubConfig> {
-        self.api.receivers.iter().find_map(|receiver| match &receiver.configuration {
-            ReceiverConfig::Websub(settings) => Some(&**settings),
-            _ => None,
-        })
-    }
-
     /// What a client is told of a receiver whose promise the API's broker cannot keep.
     pub(crate) fn unkept_promise(&self, receiver: &Receiver) -> Option<Refusal> {
         let broker = &self.api.brokers.first()?.configuration;
@@ -159,8 +152,19 @@ impl Deployment {
         })
     }
 
-    /// Lets policies change the head of an answer.
-    pub(crate) fn respond(&self, mut caller: Caller, answer: &mut http::Response<Body>) {
+    /// The client for [`respond`](Self::respond), where a policy has something to say of the answer. Whoever answers
+    /// may keep its client for as long as the answer lasts.
+    pub(crate) fn to_answer(&self, caller: &Caller) -> Option<Caller> {
+        self.binding.chains.responds(caller).then(|| caller.clone())
+    }
+
+    /// The answer with its head as policies leave it.
+    pub(crate) fn respond(
+        &self,
+        caller: Option<Caller>,
+        mut answer: http::Response<Body>,
+    ) -> http::Response<Body> {
+        let Some(mut caller) = caller else { return answer };
         let headers = answer.headers().iter();
         let headers = headers.map(|(name, value)| (name.as_str(), Bytes::copy_from_slice(value.as_bytes())));
         let mut shown = Response { status: answer.status().as_u16(), headers: headers.collect() };
@@ -170,6 +174,7 @@ impl Deployment {
         }
         answer.headers_mut().clear();
         put_headers(&shown.headers, answer.headers_mut());
+        answer
     }
 
     /// Lets streams go on under the deployment that comes in place of this one, as far as they can.

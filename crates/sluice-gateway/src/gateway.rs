@@ -13,7 +13,7 @@ use sluice_delivery::{Deliveries, DeliveryOptions, Failed};
 use sluice_policy::{Credentials, Environment};
 use sluice_receiver::Streams;
 use sluice_stream::{HubOptions, Hubs, Notes, Positions, StreamMetrics, client_prefix};
-use sluice_websub::{Hub, HubOptions as HubBounds};
+use sluice_websub::{Hub, HubOptions as WebsubOptions};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -33,7 +33,7 @@ use crate::{
 /// Bounds and times of a gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayOptions {
-    /// Rings and times of the fan-out.
+    /// Rings and times of the fan-out, by the hubs that streams share.
     pub hub: HubOptions,
     /// Bytes of request bodies held at once, by all APIs together.
     pub body_bytes: usize,
@@ -47,8 +47,8 @@ pub struct GatewayOptions {
     pub environment: Arc<Environment>,
     /// How clients reach the gateway, for the addresses that a hub tells; by each request's own host when absent.
     pub public_url: Option<PublicUrl>,
-    /// Bounds of the hubs.
-    pub hubs: HubBounds,
+    /// Bounds of the hubs of WebSub.
+    pub websub: WebsubOptions,
     /// Bounds of calls to subscribers.
     pub deliveries: DeliveryOptions,
 }
@@ -63,7 +63,7 @@ impl Default for GatewayOptions {
             drain_timeout: Duration::from_secs(10),
             environment: Arc::default(),
             public_url: None,
-            hubs: HubBounds::default(),
+            websub: WebsubOptions::default(),
             deliveries: DeliveryOptions::default(),
         }
     }
@@ -81,7 +81,7 @@ struct Inner {
     deployments: Mutex<HashMap<ApiId, Arc<Deployment>>>,
     routes: ArcSwap<Routes>,
     deliveries: Deliveries,
-    hub: Hub,
+    websub: Hub,
     /// Until somebody listens.
     failures: Mutex<Option<mpsc::Receiver<Failed>>>,
     /// Replaced and stopped deployments that still have something in flight.
@@ -111,9 +111,9 @@ impl Gateway {
             Arc::clone(&positions),
             Arc::clone(&notes),
         );
-        let hub = Hub::new(options.hubs.clone(), deliveries.clone());
+        let websub = Hub::new(options.websub.clone(), deliveries.clone());
         Self(Arc::new(Inner {
-            metrics: Metrics::new(&stream, hub.metrics()),
+            metrics: Metrics::new(&stream, websub.metrics()),
             shared: Shared {
                 drivers: Drivers::new(factory),
                 hubs,
@@ -130,7 +130,7 @@ impl Gateway {
             options,
             deployments: Mutex::default(),
             routes: ArcSwap::default(),
-            hub,
+            websub,
             deliveries,
             failures: Mutex::new(Some(failures)),
             draining: TaskTracker::new(),
@@ -173,11 +173,18 @@ impl Gateway {
         if !same_route {
             inner.deliveries.set_route(&api.id, deployment.route.as_ref());
         }
-        if let Some(settings) = deployment.websub() {
-            inner.hub.learn(&api.id, settings);
+        if let Some(settings) = api.websub() {
+            inner.websub.learn(&api.id, settings);
         }
         drop(deployments);
         info!(api = %api.id, name = api.name, "An event API is deployed.");
+        if api.websub().is_some() && inner.options.public_url.is_none() {
+            warn!(
+                api = %api.id,
+                "Without a public URL the hub of this API tells subscribers the host by which they were subscribed, \
+                 whatever they called it; set --public-url."
+            );
+        }
         for problem in api.unkept_promises() {
             warn!(api = %api.id, %problem, "A promise of an event API cannot be kept; its requests are refused.");
         }
@@ -206,8 +213,8 @@ impl Gateway {
     /// first or at the same time.
     pub async fn shut_down(&self) {
         let timeout = self.0.options.drain_timeout;
-        let (calls, hub) = (self.0.deliveries.shut_down(timeout), self.0.hub.shut_down(timeout));
-        let ((), finished, ()) = tokio::join!(self.drain_all(), calls, hub);
+        let (calls, websub) = (self.0.deliveries.shut_down(timeout), self.0.websub.shut_down(timeout));
+        let ((), finished, ()) = tokio::join!(self.drain_all(), calls, websub);
         if !finished {
             warn!(
                 "Calls to subscribers were still under way after the drain timeout; they will be repeated."
@@ -306,8 +313,8 @@ impl Gateway {
         self.0.routes.load()
     }
 
-    pub(crate) fn hub(&self) -> &Hub {
-        &self.0.hub
+    pub(crate) fn websub(&self) -> &Hub {
+        &self.0.websub
     }
 
     pub(crate) fn deliveries(&self) -> &Deliveries {

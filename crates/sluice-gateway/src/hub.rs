@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use sluice_api::{ReceiverConfig, WebhookReceiverConfig, WebsubConfig};
+use sluice_api::{WebhookReceiverConfig, WebsubConfig};
 use sluice_policy::Hook;
 use sluice_receiver::{Binding, Body, Refusal, parameters, webhook_receiver};
 use sluice_websub::{Addresses, Asked, AskedMode, Desk, DeskError, discovery};
@@ -28,13 +28,8 @@ pub(crate) enum Beside<'d> {
 /// The place of this name, where the API has it.
 pub(crate) fn beside<'d>(deployment: &'d Deployment, below: &str) -> Option<Beside<'d>> {
     match below {
-        "/hub" => deployment.websub().map(Beside::Hub),
-        "/webhook-receiver" => {
-            deployment.api.receivers.iter().find_map(|receiver| match &receiver.configuration {
-                ReceiverConfig::WebhookReceiver(settings) => Some(Beside::WebhookReceiver(settings)),
-                _ => None,
-            })
-        }
+        "/hub" => deployment.api.websub().map(Beside::Hub),
+        "/webhook-receiver" => deployment.api.webhook_receiver().map(Beside::WebhookReceiver),
         _ => None,
     }
 }
@@ -52,7 +47,7 @@ impl Gateway {
     /// # Errors
     /// What an earlier run has left open cannot be read.
     pub async fn open_hub(&self, desk: Arc<dyn Desk>) -> Result<(), DeskError> {
-        self.hub().open(desk).await
+        self.websub().open(desk).await
     }
 
     /// Answers a request to such a place.
@@ -84,6 +79,7 @@ impl Gateway {
         let addresses = self.addresses(&request, below, ends);
         let visit = Visit::of("websub", &request, described(deployment, &request, below, ends));
         let asked = Asked::read(&deployment.binding, request).await?;
+        let visit = visit.with_content(asked.body());
         let channel = asked.channel(&deployment.api, &addresses)?;
         let binding = bound(deployment, channel)?;
         let caller = self.admitted(deployment, &visit, &format!("/{channel}"))?;
@@ -93,10 +89,10 @@ impl Gateway {
             AskedMode::Unsubscribe => self.met(deployment, Hook::Unsubscribe, caller).await?,
             AskedMode::Publish => caller,
         };
-        let (channel, asked_by) = (channel.to_owned(), Arc::new(caller.clone()));
-        let mut answer = self.hub().accept(binding, settings, &asked_by, asked, &channel, &addresses).await?;
-        deployment.respond(caller, &mut answer);
-        Ok(answer)
+        let (channel, answered) = (channel.to_owned(), deployment.to_answer(&caller));
+        let caller = Arc::new(caller);
+        let answer = self.websub().accept(binding, settings, &caller, asked, &channel, &addresses).await?;
+        Ok(deployment.respond(answered, answer))
     }
 
     async fn take_webhook(
@@ -118,10 +114,9 @@ impl Gateway {
         let visit = Visit::of("webhook-receiver", &request, described(deployment, &request, below, ends));
         let caller = self.admitted(deployment, &visit, &format!("/{channel}"))?;
         let caller = self.met(deployment, Hook::Connect, caller).await?;
-        let sender = Arc::new(caller.clone());
-        let mut answer = webhook_receiver::serve(binding, settings, &sender, request).await?;
-        deployment.respond(caller, &mut answer);
-        Ok(answer)
+        let answered = deployment.to_answer(&caller);
+        let answer = webhook_receiver::serve(binding, settings, &Arc::new(caller), request).await?;
+        Ok(deployment.respond(answered, answer))
     }
 
     /// What a topic says of itself where no receiver answers at its address.
@@ -135,7 +130,7 @@ impl Gateway {
         let asks = matches!(*request.method(), Method::GET | Method::HEAD);
         let path = request.uri().path();
         let channel = path[path.len() - below..].trim_matches('/');
-        let known = deployment.channels.contains_key(channel) && deployment.websub().is_some();
+        let known = deployment.channels.contains_key(channel) && deployment.api.websub().is_some();
         (asks && known).then(|| discovery(&self.addresses(request, below, ends), channel))
     }
 

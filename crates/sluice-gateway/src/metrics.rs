@@ -50,9 +50,9 @@ struct ApiLabel {
 }
 
 impl Metrics {
-    pub(crate) fn new(stream: &StreamMetrics, hub: &HubMetrics) -> Self {
+    pub(crate) fn new(stream: &StreamMetrics, websub: &HubMetrics) -> Self {
         let mut registry = Registry::with_prefix("sluice");
-        hub.register(&mut registry);
+        websub.register(&mut registry);
         let metrics = Self {
             registry: Mutex::default(),
             published: Family::default(),

@@ -3,6 +3,7 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use sluice_api::{Receiver, ReceiverConfig};
@@ -112,16 +113,12 @@ impl Gateway {
         let caller = self.admitted(deployment, &visit, &sub_path)?;
         let caller = self.met(deployment, Hook::Connect, caller).await?;
         let links = self.links(deployment, &request, below, &ends);
-        // The receiver may keep its client for as long as the answer lasts.
-        let answered = deployment.binding.chains.responds(&caller).then(|| caller.clone());
+        let answered = deployment.to_answer(&caller);
         let mut response = self.received(binding, receiver, &Arc::new(caller), request, ends).await?;
         for link in links {
             response.headers_mut().append(header::LINK, link);
         }
-        if let Some(caller) = answered {
-            deployment.respond(caller, &mut response);
-        }
-        Ok(response)
+        Ok(deployment.respond(answered, response))
     }
 
     /// Who asks, if a plan of the API takes them.
@@ -220,6 +217,14 @@ impl Visit {
         let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
         Self { receiver, accept: accept.map(str::to_owned), request: described }
     }
+
+    /// The same with its body, where that was read before policies meet the client.
+    pub(crate) fn with_content(mut self, body: &Bytes) -> Self {
+        if let Some(request) = self.request.as_mut().and_then(Arc::get_mut) {
+            request.content = Some(body.clone());
+        }
+        self
+    }
 }
 
 /// A request as expressions see it, where anything of the API reads it.
@@ -271,4 +276,17 @@ fn accepts_event_stream(headers: &HeaderMap) -> bool {
             range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream")
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_see_the_body_that_was_read_before_they_meet_the_client() {
+        let request = Some(Arc::new(sluice_policy::Request::default()));
+        let visit = Visit { receiver: "websub", accept: None, request };
+        let visit = visit.with_content(&Bytes::from_static(b"hub.mode=subscribe"));
+        assert_eq!(visit.request.unwrap().content.as_deref(), Some(&b"hub.mode=subscribe"[..]));
+    }
 }

@@ -2,9 +2,9 @@
 //! life is decided there; what is put here is delivered while its API is deployed.
 
 use sluice_api::{ApiId, Callback, Problem, Subscription, SubscriptionId};
-use sluice_delivery::{DeliveryState, Failed, Replay, ReplayError};
+use sluice_delivery::{DeliveryState, Failed, Failure, Replay, ReplayError, Resting};
 use sluice_message::Position;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::warn;
 
 use crate::Gateway;
@@ -39,7 +39,7 @@ impl Gateway {
     /// Tells whoever was called for this topic of an API that it is subscribed no more, and why. In the background, and
     /// once.
     pub fn deny_hub_subscription(&self, api: &ApiId, callback: &str, topic: &str, reason: &str) {
-        self.hub().deny(api, callback, topic, reason);
+        self.websub().deny(api, callback, topic, reason);
     }
 
     /// Resolves once everything published from now on will reach a subscription, or when that is not to be
@@ -60,6 +60,20 @@ impl Gateway {
     /// How the deliveries of a subscription stand; `None` when it is not served.
     pub fn delivery_state(&self, id: &SubscriptionId) -> Option<DeliveryState> {
         self.deliveries().state(id)
+    }
+
+    /// How far a subscription has come that is not served; its broker has until `deadline` to say how much is left.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn resting(
+        &self,
+        id: &SubscriptionId,
+        api: &ApiId,
+        channel: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Resting, Failure> {
+        self.deliveries().resting(id, api, channel, deadline).await
     }
 
     /// Brings messages once more to a subscription that is served.

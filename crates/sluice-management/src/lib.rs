@@ -8,6 +8,7 @@ mod auth;
 mod contract;
 mod definition;
 mod gravitee;
+mod key_words;
 mod native;
 mod options;
 mod page;

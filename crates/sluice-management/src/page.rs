@@ -121,6 +121,18 @@ impl<T> Page<T> {
     }
 }
 
+impl<T> Page<T> {
+    /// The items on it.
+    pub(crate) fn items(&self) -> &[T] {
+        &self.data
+    }
+
+    /// The same page with these in place of its items.
+    pub(crate) fn with<S>(self, data: Vec<S>) -> Page<S> {
+        Page { data, pagination: self.pagination, links: self.links }
+    }
+}
+
 /// The same address with another page.
 fn address(uri: &Uri, headers: &HeaderMap, page: usize) -> String {
     let query = uri.query().unwrap_or_default();

@@ -57,11 +57,16 @@ impl Credentials {
         self.secrets.store(Arc::new(secrets));
     }
 
+    /// Whether there is neither a key nor a secret.
+    pub fn is_empty(&self) -> bool {
+        self.keys.load().is_empty() && self.secrets.load().is_empty()
+    }
+
     /// The key with this text, if it is good now. Looked up by its hash, so that how long it takes says nothing
     /// about keys that there are.
     pub fn key(&self, text: &str) -> Option<Arc<ApiKey>> {
         let keys = self.keys.load();
-        let key = keys.get(&hash(text))?;
+        let key = keys.get(&ApiKey::hash_of(text))?;
         is_good(key.expires_at_ms).then(|| Arc::clone(key))
     }
 
@@ -82,12 +87,8 @@ impl fmt::Debug for Credentials {
 impl ApiKey {
     /// What is kept of a key's text.
     pub fn hash_of(text: &str) -> [u8; 32] {
-        hash(text)
+        Sha256::digest(text.as_bytes()).into()
     }
-}
-
-fn hash(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
 }
 
 fn is_good(until_ms: Option<i64>) -> bool {

@@ -94,8 +94,9 @@ impl Step {
     }
 
     fn executes(&self, context: &EvalContext<'_>, message: Option<&Message>, channel: &str) -> bool {
-        let execution = self.execution.as_ref();
-        execution.is_none_or(|condition| condition.holds(&View::new(*context, message, channel)))
+        let Some(condition) = &self.execution else { return true };
+        let value = condition.value(&View::new(*context, message, channel));
+        value.unwrap_or_else(|| self.policy.guards())
     }
 }
 

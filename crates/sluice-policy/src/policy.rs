@@ -76,6 +76,12 @@ pub trait Policy: fmt::Debug + Send + Sync {
         future::ready(Ok(())).boxed()
     }
 
+    /// Whether it asks who somebody is, or what they may. Such a rule holds also where it cannot be told whether it is
+    /// for somebody: a client chooses what it sends, and so could have it passed by.
+    fn guards(&self) -> bool {
+        false
+    }
+
     /// Changes the head of an answer.
     fn respond(&self, _caller: &mut Caller, _answer: &mut Response) {}
 

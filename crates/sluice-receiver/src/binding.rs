@@ -35,7 +35,7 @@ pub struct Binding {
     pub chosen_by: ChosenBy,
     /// Where a client that brings no position begins.
     pub begin: Begin,
-    /// The hubs that clients share.
+    /// The hubs that clients share: one broker consumer each. They have nothing to do with those of WebSub.
     pub hubs: Arc<Hubs>,
     /// How far the clients have come that the gateway remembers from one request to the next.
     pub positions: Arc<dyn Positions>,

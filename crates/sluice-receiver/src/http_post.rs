@@ -6,14 +6,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{Request, Response, header};
 use sluice_api::HttpPostConfig;
 use sluice_message::Message;
 use sluice_policy::Caller;
 
 use crate::{
     Binding, Body, Refusal,
-    idempotency::{self, Done, Once},
+    idempotency::{self, Once},
     intake::{self, Taken},
     message_headers::message_headers,
     publishing::Attempt,
@@ -36,13 +36,7 @@ where
     let attempt = Attempt::new(binding);
     let received = receive(binding, settings, caller, request).await;
     let taken = received.inspect_err(|refusal| binding.failures.tell(&binding.api, refusal))?;
-    let done = taken.publish(binding, caller, attempt).await?;
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = StatusCode::ACCEPTED;
-    if done == Done::Replayed {
-        response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    Ok(taken.publish(binding, caller, attempt).await?.answer())
 }
 
 /// Reads a request within its bounds.
@@ -63,6 +57,12 @@ where
     let mut message = Message::builder().payload(payload);
     if settings.request_headers_to_message {
         message = message.headers(message_headers(&head.headers));
+    } else if binding.definition.websub().is_some()
+        && let Some(kind) = head.headers.get(header::CONTENT_TYPE)
+    {
+        // A hub distributes content with its type (WebSub section 7).
+        let kind = Bytes::copy_from_slice(kind.as_bytes());
+        message = message.headers([("content-type", kind)].into_iter().collect());
     }
     let names = key.map(|key| Once::by_key(binding, caller, &head.method, &key)).into_iter().collect();
     Ok(Taken { message: message.build(), names, held: Some(held) })

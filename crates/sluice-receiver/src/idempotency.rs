@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
 use sluice_api::ApiId;
 use sluice_message::Message;
@@ -26,7 +26,7 @@ use sluice_stream::NotesError;
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::{Binding, Refusal, hex, publishing::Admitted};
+use crate::{Binding, Body, Refusal, hex, publishing::Admitted};
 
 /// The header with the key, on requests.
 pub(crate) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -54,6 +54,18 @@ pub(crate) enum Done {
     Published,
     /// The broker had acknowledged it when it came before.
     Replayed,
+}
+
+impl Done {
+    /// What the publisher is answered: 202 with an empty body.
+    pub(crate) fn answer(self) -> Response<Body> {
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::ACCEPTED;
+        if self == Self::Replayed {
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        response
+    }
 }
 
 /// The keys of publishes that are under way in a gateway. As many as there are bodies on their way, which are

@@ -16,7 +16,6 @@ use uuid::Uuid;
 use crate::{
     Addresses, Asked, AskedMode, Begins, Desk, Fields, Hub, HubRequest, Mode, ModeLabel, Standing,
     form::{invalid, missing},
-    hosts::Refused,
     hub::Shared,
     lines::{Key, Pending},
     settling::now_ms,
@@ -117,17 +116,11 @@ impl Shared {
             }
             _ => {}
         }
-        self.hosts.admit(api, callback, settings.requests_per_host).map_err(|refused| {
+        self.hosts.admit(api, callback, settings.requests_per_host).map_err(|wait| {
             self.metrics.rate_limited.inc();
-            match refused {
-                Refused::Limited(wait) => {
-                    let seconds = u8::try_from(wait.as_secs() + 1).unwrap_or(u8::MAX);
-                    let text = "The host of this callback has had as many requests in this minute as it may.";
-                    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "hub.host.limited", text)
-                        .with_retry_after(seconds)
-                }
-                Refused::Full => full("The hub counts the requests of as many hosts as it may."),
-            }
+            let seconds = u8::try_from(wait.as_secs() + 1).unwrap_or(u8::MAX);
+            let text = "The host of this callback has had as many requests in this minute as it may.";
+            Refusal::new(StatusCode::TOO_MANY_REQUESTS, "hub.host.limited", text).with_retry_after(seconds)
         })
     }
 
@@ -251,7 +244,7 @@ fn accepted() -> Response<Body> {
     response
 }
 
-fn full(text: &str) -> Refusal {
+pub(crate) fn full(text: &str) -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "hub.full", text).with_retry_after(WHEN_FULL)
 }
 

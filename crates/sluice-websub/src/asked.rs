@@ -50,6 +50,7 @@ impl AskedMode {
 pub struct Asked {
     mode: AskedMode,
     pub(crate) fields: Fields,
+    pub(crate) body: Bytes,
     pub(crate) content: Option<Content>,
     /// By which host it came.
     host: Option<String>,
@@ -58,7 +59,6 @@ pub struct Asked {
 /// News that came along with a request to publish.
 #[derive(Debug)]
 pub(crate) struct Content {
-    pub(crate) body: Bytes,
     pub(crate) content_type: Option<HeaderValue>,
     /// Kept until the broker has it.
     pub(crate) held: Held,
@@ -86,12 +86,12 @@ impl Asked {
         if is_form(&head.headers) {
             let fields = Fields::read(query, form(&body)?)?;
             let mode = AskedMode::parse(fields.mode.as_deref())?;
-            return Ok(Self { mode, fields, content: None, host });
+            return Ok(Self { mode, fields, body, content: None, host });
         }
         let fields = Fields::read(query, "")?;
         let mode = AskedMode::parse(fields.mode.as_deref());
         if body.is_empty() {
-            return Ok(Self { mode: mode?, fields, content: None, host });
+            return Ok(Self { mode: mode?, fields, body, content: None, host });
         }
         let mode = mode.ok().filter(|mode| *mode == AskedMode::Publish).ok_or_else(|| {
             let text =
@@ -99,12 +99,17 @@ impl Asked {
             Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "hub.content-type", text)
         })?;
         let content_type = head.headers.get(header::CONTENT_TYPE).cloned();
-        Ok(Self { mode, fields, content: Some(Content { body, content_type, held }), host })
+        Ok(Self { mode, fields, body, content: Some(Content { content_type, held }), host })
     }
 
     /// What it asks for.
     pub const fn mode(&self) -> AskedMode {
         self.mode
+    }
+
+    /// The bytes of its body, which a signature is of.
+    pub const fn body(&self) -> &Bytes {
+        &self.body
     }
 
     /// The channel that it is about: `hub.topic`, and for a request to publish also `hub.url`, is either the name of a

@@ -58,13 +58,23 @@ impl Shared {
             ));
         }
         let stopping = || Doubt::new("hub.unavailable", "The hub stops.");
-        let _turns = self.turn(&of_api).await.ok_or_else(stopping)?;
+        let _turns = self.turn(api, &of_api, told.0).await.ok_or_else(stopping)?;
         intent::deny(&self.deliveries, &settings, told, reason).await
     }
 
-    /// Leave for a call to a callback, in turn; `None` when the hub stops before.
-    pub(crate) async fn turn<'t>(&'t self, of_api: &'t OfApi) -> Option<[SemaphorePermit<'t>; 2]> {
-        let turns = async { Some([of_api.turns.acquire().await.ok()?, self.turns.acquire().await.ok()?]) };
+    /// Leave for a call to this address, in turn; `None` when the hub stops before. Of the turns of an API one host has a
+    /// part, so that those of a host that is slow keep no other waiting.
+    pub(crate) async fn turn<'t>(
+        &'t self,
+        api: &ApiId,
+        of_api: &'t OfApi,
+        address: &str,
+    ) -> Option<[SemaphorePermit<'t>; 3]> {
+        let of_host = of_api.turns_of_host(self.hosts.place(api, address));
+        let turns = async {
+            let of_host = of_host.acquire().await.ok()?;
+            Some([of_host, of_api.turns.acquire().await.ok()?, self.turns.acquire().await.ok()?])
+        };
         self.unless_stopping(turns).await.flatten()
     }
 }

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use sluice_api::{ApiId, HubTerms, PlanId, SubscriptionId};
 
 /// What a subscriber asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// To be called.
     Subscribe,
@@ -27,8 +25,7 @@ impl Mode {
 }
 
 /// A request that was answered 202 and is not settled yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct HubRequest {
     /// Unique.
     pub id: String,
@@ -53,8 +50,7 @@ pub struct HubRequest {
 }
 
 /// How far a channel had come at the moment of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begins {
     /// At which broker, by its driver's identity.
     pub broker: String,

@@ -9,13 +9,20 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use sluice_api::{ApiId, WebsubConfig};
+use sluice_api::{ApiId, WebhookReceiverConfig, WebsubConfig};
 use sluice_message::{Headers, Message};
-use sluice_policy::Caller;
+use sluice_policy::{Caller, Hook};
 use sluice_receiver::{Binding, Refusal, publish};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::warn;
 
-use crate::{Asked, accepting::unavailable, asked::Content, hub::Shared, intent::Doubt};
+use crate::{
+    Asked,
+    accepting::{full, unavailable},
+    asked::Content,
+    hub::Shared,
+    intent::Doubt,
+};
 
 /// One telling of a publisher.
 struct Told {
@@ -25,26 +32,37 @@ struct Told {
     url: String,
 }
 
-/// The channels whose content is being fetched, each with the last telling that came meanwhile: the content may have
-/// changed since, so it is fetched once more.
+/// The channels whose content is being fetched, each with those who told of it meanwhile, the last one last: the content
+/// may have changed since, so it is fetched once more, and published for the last of them whom policies let publish. So
+/// nobody who may not takes away the news of somebody who may.
 #[derive(Default)]
-pub(crate) struct News(Mutex<HashMap<Key, Option<Told>>>);
+pub(crate) struct News(Mutex<HashMap<Key, Vec<Told>>>);
+
+/// How many whom policies judge may tell of one channel while its content is being fetched.
+const MAX_TOLD: usize = 64;
 
 type Key = (ApiId, String);
 
 impl News {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Option<Told>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Vec<Told>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What came meanwhile; where nothing did, the channel is done.
-    fn next(&self, key: &Key) -> Option<Told> {
+    /// Who told of it meanwhile; where nobody did, the channel is done.
+    fn next(&self, key: &Key) -> Vec<Told> {
         let mut channels = self.lock();
-        let next = channels.get_mut(key)?.take();
-        if next.is_none() {
+        let next = channels.get_mut(key).map(std::mem::take).unwrap_or_default();
+        if next.is_empty() {
             channels.remove(key);
         }
         next
+    }
+}
+
+impl Told {
+    /// Whether no policy could keep this publisher from publishing.
+    fn is_free(&self) -> bool {
+        self.binding.chains.select(Hook::Publish, &self.caller).is_empty()
     }
 }
 
@@ -60,9 +78,15 @@ impl Shared {
     ) -> Result<(), Refusal> {
         let url = binding.definition.channels.get(channel).and_then(|channel| channel.content_url.clone());
         let refused = |code, text| Err(Refusal::new(StatusCode::BAD_REQUEST, code, text));
+        let is_verified = |receiver: &WebhookReceiverConfig| receiver.sender.is_some();
         match (asked.content, url) {
-            (Some(Content { body, content_type, held }), None) => {
-                let published = publish(binding, caller, message(body, content_type.as_ref())).await;
+            (Some(_), None) if binding.definition.webhook_receiver().is_some_and(is_verified) => {
+                let text = "What this API publishes is verified. Push it, signed, to its webhook receiver.";
+                Err(Refusal::new(StatusCode::FORBIDDEN, "hub.content.unverified", text))
+            }
+            (Some(Content { content_type, held }), None) => {
+                let message = message(asked.body, content_type.as_ref());
+                let published = publish(binding, caller, message).await;
                 drop(held);
                 published
             }
@@ -95,9 +119,19 @@ impl Shared {
         }
         let key = (told.binding.api.clone(), channel.to_owned());
         match self.news.lock().entry(key.clone()) {
-            Entry::Occupied(mut fetching) => drop(fetching.insert(Some(told))),
+            Entry::Occupied(mut fetching) => {
+                let waiting = fetching.get_mut();
+                if told.is_free() {
+                    waiting.clear();
+                } else if waiting.len() >= MAX_TOLD {
+                    return Err(full(
+                        "As many have told of this topic as may while it is fetched. Send it again.",
+                    ));
+                }
+                waiting.push(told);
+            }
             Entry::Vacant(idle) => {
-                idle.insert(None);
+                idle.insert(Vec::new());
                 self.tasks.spawn(Arc::clone(self).fetch_all(key, told));
             }
         }
@@ -106,9 +140,13 @@ impl Shared {
 
     /// Fetches the content of a channel until nobody has told of it meanwhile.
     async fn fetch_all(self: Arc<Self>, key: Key, told: Told) {
-        let mut next = Some(told);
-        while let Some(told) = next {
-            if let Err(doubt) = self.fetch(&told).await {
+        let mut next = vec![told];
+        while let Some(last) = next.last() {
+            let published = match self.fetch(last).await {
+                Ok((message, _held)) => publish_for(&next, message).await,
+                Err(doubt) => Err(doubt),
+            };
+            if let Err(doubt) = published {
                 self.metrics.fetches_failed.inc();
                 warn!(
                     api = %key.0, channel = key.1, code = doubt.code, reason = doubt.message,
@@ -119,14 +157,17 @@ impl Shared {
         }
     }
 
-    async fn fetch(&self, told: &Told) -> Result<(), Doubt> {
-        let Told { binding, settings, caller, url } = told;
+    /// The content, with the room that is taken for it until it is published.
+    async fn fetch(&self, told: &Told) -> Result<(Message, OwnedSemaphorePermit), Doubt> {
+        let Told { binding, settings, url, .. } = told;
         let of_api = self.of_api(&binding.api);
-        let turns =
-            self.turn(&of_api).await.ok_or_else(|| Doubt::new("hub.unavailable", "The hub stops."))?;
+        let turns = self
+            .turn(&binding.api, &of_api, url)
+            .await
+            .ok_or_else(|| Doubt::new("hub.unavailable", "The hub stops."))?;
         let most = binding.max_body_bytes;
         let permits = u32::try_from(most).unwrap_or(u32::MAX);
-        let _held = Arc::clone(&binding.body_bytes).try_acquire_many_owned(permits).map_err(|_| {
+        let held = Arc::clone(&binding.body_bytes).try_acquire_many_owned(permits).map_err(|_| {
             Doubt::new("request.overloaded", "The gateway holds as many request bodies as it may.")
         })?;
         let within = Duration::from_millis(settings.delivery.http.read_timeout);
@@ -136,10 +177,25 @@ impl Shared {
             let text = format!("Where the content stands, the answer was {}.", fetched.status);
             return Err(Doubt::new("hub.content.status", text));
         }
-        let message = message(fetched.body, fetched.headers.get(header::CONTENT_TYPE));
-        let published = publish(binding, caller, message).await;
-        published.map_err(|refusal| Doubt::new(refusal.code, refusal.detail()))
+        Ok((message(fetched.body, fetched.headers.get(header::CONTENT_TYPE)), held))
     }
+}
+
+/// Publishes for the last who may. A broker that does not take it now takes it of nobody else either.
+async fn publish_for(told: &[Told], message: Message) -> Result<(), Doubt> {
+    let mut doubt = Doubt::new("hub.unavailable", "Nobody has told of it.");
+    for Told { binding, caller, .. } in told.iter().rev() {
+        match publish(binding, caller, message.clone()).await {
+            Ok(()) => return Ok(()),
+            Err(refusal) => {
+                doubt = Doubt::new(refusal.code, refusal.detail());
+                if matches!(refusal.status.as_u16(), 502..=504) {
+                    break;
+                }
+            }
+        }
+    }
+    Err(doubt)
 }
 
 fn message(content: Bytes, content_type: Option<&HeaderValue>) -> Message {

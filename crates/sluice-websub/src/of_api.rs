@@ -16,15 +16,27 @@ pub(crate) struct OfApi {
     pub(crate) room: Arc<Semaphore>,
     /// A permit for each call to a callback that may be under way.
     pub(crate) turns: Semaphore,
+    /// A permit for each of these that may go to one host, by its number.
+    of_hosts: Box<[Semaphore]>,
 }
+
+/// How many hosts are told apart; the others share their turns with one of them.
+const HOSTS: usize = 256;
 
 impl OfApi {
     pub(crate) fn new(options: &HubOptions) -> Self {
+        let turns = (options.verifications / 4).max(1);
         Self {
             settings: watch::Sender::new(None),
             room: Arc::new(Semaphore::new(options.queue.min(Semaphore::MAX_PERMITS))),
-            turns: Semaphore::new((options.verifications / 4).max(1)),
+            turns: Semaphore::new(turns),
+            of_hosts: (0..HOSTS).map(|_| Semaphore::new((turns / 4).max(1))).collect(),
         }
+    }
+
+    /// The turns of a host of this number.
+    pub(crate) fn turns_of_host(&self, place: u16) -> &Semaphore {
+        &self.of_hosts[usize::from(place) % HOSTS]
     }
 
     /// Takes its settings as they are now.

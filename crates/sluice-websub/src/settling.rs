@@ -90,7 +90,7 @@ impl Shared {
         settings: &WebsubConfig,
         request: &HubRequest,
     ) -> Option<Result<(), Doubt>> {
-        let _turns = self.turn(of_api).await?;
+        let _turns = self.turn(&request.api, of_api, &request.callback).await?;
         Some(intent::verify(&self.deliveries, settings, request).await)
     }
 

@@ -94,6 +94,10 @@ impl Admin {
         for (api, reason) in self.registry.not_served() {
             not_up.push(json!({ "api": api.0, "code": "api.notServed", "reason": reason }));
         }
+        for (file, reason) in self.registry.refused_files() {
+            let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
+            not_up.push(json!({ "file": name, "code": "api.notServed", "reason": reason }));
+        }
         not_up
     }
 

@@ -319,7 +319,7 @@ impl Config {
             drain_timeout: self.drain_timeout(),
             environment,
             public_url: self.public_url.clone(),
-            hubs: WebsubOptions {
+            websub: WebsubOptions {
                 verifications: self.websub.verifications,
                 queue: self.websub.waiting,
                 ..WebsubOptions::default()

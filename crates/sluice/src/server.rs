@@ -63,6 +63,7 @@ struct Server {
     admin: Admin,
     gateway_addresses: Vec<SocketAddr>,
     management_addresses: Vec<SocketAddr>,
+    admin_addresses: Vec<SocketAddr>,
     ready_file: Option<ReadyFile>,
     /// Keeps other processes out of the data directory.
     _lock: fs::File,
@@ -139,6 +140,7 @@ impl Server {
             admin,
             gateway_addresses,
             management_addresses,
+            admin_addresses,
             ready_file,
             _lock: lock,
         })
@@ -147,7 +149,8 @@ impl Server {
     /// Tells the log, and with `dev` a person, what runs.
     fn announce(&self, mode: Mode, config: &Config, took: Duration) {
         let (gateway, management) = (&self.gateway_addresses, &self.management_addresses);
-        info!(?gateway, ?management, took_ms = took.as_millis(), "Ready.");
+        let admin = &self.admin_addresses;
+        info!(?gateway, ?management, ?admin, took_ms = took.as_millis(), "Ready.");
         if std::env::var_os("gravitee_api_jupiterMode_enabled").is_some() {
             info!(
                 "gravitee_api_jupiterMode_enabled is set; message APIs are always served here, so it changes \

@@ -91,7 +91,8 @@ fn channels_have_the_topics(path: &str, broker: &Broker, problems: &mut Vec<Prob
         let message = "The mock has one topic only; an API with channels needs a broker with several.";
         problems.push(Problem::new(path, "channels.invalid", message));
     } else if topics.iter().flatten().any(|topics| !topics.is_empty()) {
-        let message = "The channels of this API have the topics (produceTo, consumeFrom); leave them out here.";
+        let message =
+            "The channels of this API have the topics (produceTo, consumeFrom); leave them out here.";
         problems.push(Problem::new(format!("{path}.topics"), "channels.invalid", message));
     }
 }
@@ -187,7 +188,10 @@ fn check_kafka_security(path: &str, security: &KafkaSecurity, problems: &mut Vec
     }
     if let Some(store) = &tls.key_store {
         if store.key_location.is_some() && (store.kind != StoreType::Pem || store.location.is_none()) {
-            refuse("ssl.keyStore.keyLocation", "Only a PEM chain in another file (location) has its key apart.");
+            refuse(
+                "ssl.keyStore.keyLocation",
+                "Only a PEM chain in another file (location) has its key apart.",
+            );
         }
         match store.kind {
             StoreType::None => {}

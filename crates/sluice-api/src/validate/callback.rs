@@ -246,7 +246,7 @@ impl Rules {
 
     fn retry(&mut self, retry: &CallbackRetry) {
         let bounded = [
-            ("maxAttempts", retry.max_attempts, 1..=100_000),
+            ("maxAttempts", retry.max_attempts, 1..=CallbackRetry::MOST_ATTEMPTS),
             ("initialDelaySeconds", retry.initial_delay_seconds, 0..=86_400),
             ("maxDelaySeconds", retry.max_delay_seconds, retry.initial_delay_seconds..=86_400),
         ];

@@ -33,7 +33,9 @@ pub(super) fn check(api: &EventApi, problems: &mut Vec<Problem>) {
             if !is_topic_name(topic) {
                 let message = match written {
                     Some(_) => format!("'{topic}' is no topic name (letters, digits, '.', '_' or '-')."),
-                    None => "The name of this channel is no topic name, so its topic has to be named.".to_owned(),
+                    None => {
+                        "The name of this channel is no topic name, so its topic has to be named.".to_owned()
+                    }
                 };
                 refuse(format!("{path}.{field}"), message);
             }
@@ -52,7 +54,8 @@ pub(super) fn check(api: &EventApi, problems: &mut Vec<Problem>) {
         }
     }
     if api.receivers.iter().filter(|receiver| receiver.configuration.calls_clients()).count() > 1 {
-        let message = "An API calls its subscribers either by webhook or by websub; make another API for the other.";
+        let message =
+            "An API calls its subscribers either by webhook or by websub; make another API for the other.";
         refuse("receivers".to_owned(), message.to_owned());
     }
 }
@@ -60,7 +63,8 @@ pub(super) fn check(api: &EventApi, problems: &mut Vec<Problem>) {
 fn is_channel_name(name: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}' | b'?' | b'#' | b'%' | b'\\');
-    let segment = |segment: &str| !segment.is_empty() && !matches!(segment, "." | "..") && !segment.starts_with(':');
+    let segment =
+        |segment: &str| !segment.is_empty() && !matches!(segment, "." | "..") && !segment.starts_with(':');
     (1..=MAX_NAME).contains(&name.len())
         && name.bytes().all(allowed)
         && name.split('/').all(segment)

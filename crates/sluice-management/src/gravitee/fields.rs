@@ -39,13 +39,7 @@ impl Fields {
 
     /// The same error, its problems at the fields that a client of the contract wrote.
     pub(super) fn rename(&self, error: RegistryError) -> RegistryError {
-        match error {
-            RegistryError::Invalid(problems) => RegistryError::Invalid(self.rename_all(problems)),
-            RegistryError::NotServed { id, problems } => {
-                RegistryError::NotServed { id, problems: self.rename_all(problems) }
-            }
-            other => other,
-        }
+        error.at(|path| self.path(path))
     }
 
     /// The same problems at the fields that a client of the contract wrote.

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use sluice_api::{ApiId, EventApi, HttpPath, Problem, Qos, ReceiverConfig};
+use sluice_api::{ApiId, EventApi, HttpPath, Problem, Qos};
 use sluice_broker::SpoolStatus;
 use sluice_receiver::StreamSummary;
 use sluice_store::Timestamp;
@@ -179,7 +179,7 @@ impl ApiEntity {
             edited: record.deployed.as_ref().is_some_and(|deployed| *deployed != record.draft),
             paths,
             channels: channels(registry, definition),
-            hub_subscriptions: has_hub(definition).then(|| registry.count_at_hub(&id)),
+            hub_subscriptions: definition.websub().map(|_| registry.count_at_hub(&id)),
             receivers: receivers(definition),
             broker: definition.brokers.first().map(|broker| broker.configuration.kind()),
             streams: registry.streams().summary(&id).into(),
@@ -192,10 +192,6 @@ impl ApiEntity {
             id,
         }
     }
-}
-
-fn has_hub(definition: &EventApi) -> bool {
-    definition.receivers.iter().any(|receiver| matches!(receiver.configuration, ReceiverConfig::Websub(_)))
 }
 
 fn channels(registry: &Registry, definition: &EventApi) -> Vec<ChannelEntity> {

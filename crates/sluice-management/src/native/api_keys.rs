@@ -10,11 +10,12 @@ use axum::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sluice_api::{ApiId, Secret};
-use sluice_store::{ApiKeyRecord, ApiKeySource, ApiKeyStatus, Timestamp};
+use sluice_store::ApiKeyRecord;
 
 use super::apis::Answered;
 use crate::{
     NewApiKey, Registry,
+    key_words::{KeySource, KeyStatus},
     refusal::Refusal,
     request::{absolute, created, json, optional, read},
     time::{self, Moment},
@@ -38,11 +39,11 @@ pub(super) struct ApiKeyEntity {
     name: String,
     /// What is shown of its text.
     masked: String,
-    status: StatusWord,
+    status: KeyStatus,
     /// When it ends; never when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Moment>,
-    source: SourceWord,
+    source: KeySource,
     /// What it is called elsewhere, where it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     external_ref: Option<String>,
@@ -64,27 +65,6 @@ pub(super) struct MadeApiKey {
     key: ApiKeyEntity,
     /// What clients send.
     text: String,
-}
-
-/// Whether a key may be used.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "ApiKeyStatus")]
-enum StatusWord {
-    Active,
-    Expired,
-    Revoked,
-}
-
-/// Who made the text of a key.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "ApiKeySource")]
-enum SourceWord {
-    /// The gateway.
-    Local,
-    /// Somebody else.
-    External,
 }
 
 /// A key that is asked for.
@@ -172,20 +152,12 @@ fn wanted(body: &[u8]) -> Result<NewApiKey, Refusal> {
 
 impl ApiKeyEntity {
     fn of(key: &ApiKeyRecord) -> Self {
-        let is_over = key.expires_at.is_some_and(|end| end <= Timestamp::now());
         Self {
             name: key.name.clone(),
             masked: key.masked.clone(),
-            status: match key.status {
-                ApiKeyStatus::Revoked => StatusWord::Revoked,
-                ApiKeyStatus::Active if is_over => StatusWord::Expired,
-                ApiKeyStatus::Active => StatusWord::Active,
-            },
+            status: KeyStatus::of(key),
             expires_at: key.expires_at.map(Moment),
-            source: match key.source {
-                ApiKeySource::Local => SourceWord::Local,
-                ApiKeySource::External => SourceWord::External,
-            },
+            source: key.source.into(),
             external_ref: key.external_ref.clone(),
             issuer: key.issuer.clone(),
             roles: key.roles.clone(),

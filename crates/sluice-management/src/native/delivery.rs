@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use sluice_delivery::{DeliveryState, LastFailure, Phase, Retrying};
+use sluice_delivery::{DeliveryState, LastFailure, Phase, Resting, Retrying};
 
 use crate::time::Moment;
 
@@ -18,8 +18,9 @@ pub(super) struct DeliveryEntity {
     /// What the subscriber was brought, as `topic@partition#offset`: the last message of each partition.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<String>,
-    /// Messages that the broker has and that it was not called for yet, about.
-    lag: u64,
+    /// Messages that the broker has and that it was not called for yet, about; absent where the broker does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lag: Option<u64>,
     /// Calls under way.
     in_flight: usize,
     /// Messages that it took.
@@ -60,6 +61,8 @@ enum PhaseWord {
     HalfOpen,
     /// Dead letters are brought again, beside what comes.
     Replaying,
+    /// It is paused, stopped or failed; what comes waits.
+    Resting,
 }
 
 /// What failed.
@@ -95,12 +98,28 @@ impl From<DeliveryState> for DeliveryEntity {
             phase,
             until: until_ms.map(Moment::from_ms),
             position: state.position.map(|position| position.to_string()),
-            lag: state.lag,
+            lag: Some(state.lag),
             in_flight: state.in_flight,
             delivered: state.delivered,
             last_status: state.last_status,
             last_failure: state.last_failure.map(FailureEntity::from),
             retrying: state.retrying.map(RetryingEntity::from),
+        }
+    }
+}
+
+impl From<Resting> for DeliveryEntity {
+    fn from(resting: Resting) -> Self {
+        Self {
+            phase: PhaseWord::Resting,
+            until: None,
+            position: resting.position.map(|position| position.to_string()),
+            lag: resting.lag,
+            in_flight: 0,
+            delivered: 0,
+            last_status: None,
+            last_failure: None,
+            retrying: None,
         }
     }
 }

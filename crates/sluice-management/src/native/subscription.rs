@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use sluice_api::{ApiId, ApplicationId, HubSignature, HubTerms, PlanId, Problem, SubscriptionId};
 use sluice_store::{ConsumerStatus, SubscriptionRecord, SubscriptionStatus};
 
+use tokio::time::Instant;
+
 use super::delivery::DeliveryEntity;
 use crate::{Registry, time::Moment};
 
@@ -133,7 +135,13 @@ impl SubscriptionEntity {
             starting_at: record.starting_at.map(Moment),
             ending_at: record.ending_at.map(Moment),
             closed_at: record.closed_at.map(Moment),
-            delivery: registry.delivery_state(&record.id).map(DeliveryEntity::from),
+            delivery: registry.delivery_state(record).map(DeliveryEntity::from),
         }
+    }
+
+    /// With how far it has come where it is not served.
+    pub(super) async fn rested(self, registry: &Registry, record: &SubscriptionRecord, by: Instant) -> Self {
+        let resting = registry.resting(record, by).await.map(DeliveryEntity::from);
+        Self { delivery: resting.or(self.delivery), ..self }
     }
 }

@@ -1,5 +1,7 @@
 //! Calls on the subscriptions to an event API.
 
+use std::{sync::Arc, time::Duration};
+
 use axum::{
     Json,
     extract::{OriginalUri, Path, State},
@@ -7,7 +9,8 @@ use axum::{
     response::IntoResponse,
 };
 use sluice_api::{ApiId, ApplicationId, PlanId, SubscriptionId};
-use sluice_store::ConsumerStatus;
+use sluice_store::{ConsumerStatus, SubscriptionRecord};
+use tokio::time::Instant;
 
 use super::{
     apis::Answered,
@@ -18,6 +21,15 @@ use crate::{
     page::{Asked, Page},
     request::{parameter, parameters},
 };
+
+/// How long brokers may take to say how far subscriptions are behind that are not served.
+const BROKERS: Duration = Duration::from_secs(2);
+
+/// One subscription.
+async fn shown(registry: &Registry, record: &SubscriptionRecord) -> Answered {
+    let entity = SubscriptionEntity::of(registry, record);
+    Ok(Json(entity.rested(registry, record, Instant::now() + BROKERS).await).into_response())
+}
 
 pub(super) async fn list(
     State(registry): State<Registry>,
@@ -37,8 +49,13 @@ pub(super) async fn list(
         callbacks: parameter(&uri, "callback").into_iter().collect(),
     };
     let records = registry.subscriptions(&filter);
-    let page = Page::of(asked, &records, &uri, &headers, |record| SubscriptionEntity::of(&registry, record));
-    Ok(Json(page).into_response())
+    let page = Page::of(asked, &records, &uri, &headers, Arc::clone);
+    let by = Instant::now() + BROKERS;
+    let mut entities = Vec::with_capacity(page.items().len());
+    for record in page.items() {
+        entities.push(SubscriptionEntity::of(&registry, record).rested(&registry, record, by).await);
+    }
+    Ok(Json(page.with(entities)).into_response())
 }
 
 pub(super) async fn get(
@@ -46,7 +63,7 @@ pub(super) async fn get(
     Path((api, id)): Path<(ApiId, SubscriptionId)>,
 ) -> Answered {
     let record = registry.subscription_to(&api, &id)?;
-    Ok(Json(SubscriptionEntity::of(&registry, &record)).into_response())
+    shown(&registry, &record).await
 }
 
 pub(super) async fn pause(
@@ -55,7 +72,7 @@ pub(super) async fn pause(
 ) -> Answered {
     registry.subscription_to(&api, &id)?;
     let record = registry.pause_subscription(&id).await?;
-    Ok(Json(SubscriptionEntity::of(&registry, &record)).into_response())
+    shown(&registry, &record).await
 }
 
 pub(super) async fn resume(
@@ -67,7 +84,7 @@ pub(super) async fn resume(
         ConsumerStatus::Failure if record.paused_at.is_none() => registry.resume_failure(&id).await?,
         _ => registry.resume_subscription(&id).await?,
     };
-    Ok(Json(SubscriptionEntity::of(&registry, &record)).into_response())
+    shown(&registry, &record).await
 }
 
 pub(super) async fn close(

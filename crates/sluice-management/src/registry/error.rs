@@ -81,6 +81,19 @@ impl RegistryError {
         Self::Invalid(vec![Problem::new(path, code, message)])
     }
 
+    /// The same with its problems at the fields that a client of a contract wrote.
+    pub(crate) fn at(self, field: impl Fn(&str) -> String) -> Self {
+        let renamed = |problem: Problem| Problem { path: field(&problem.path), ..problem };
+        match self {
+            Self::Invalid(problems) => Self::Invalid(problems.into_iter().map(renamed).collect()),
+            Self::NotServed { id, problems } => {
+                Self::NotServed { id, problems: problems.into_iter().map(renamed).collect() }
+            }
+            Self::Conflict(problem) if !problem.path.is_empty() => Self::Conflict(renamed(problem)),
+            other => other,
+        }
+    }
+
     /// Something that is there already stands against it.
     pub(crate) fn conflict(path: &str, code: &'static str, message: impl Into<String>) -> Self {
         Self::Conflict(Problem::new(path, code, message))

@@ -63,6 +63,8 @@ struct Inner {
 struct State {
     apis: BTreeMap<ApiId, Arc<ManagedApi>>,
     unreadable: BTreeMap<ApiId, String>,
+    /// What speaks against files that define nothing which runs.
+    refused_files: BTreeMap<PathBuf, String>,
     applications: BTreeMap<ApplicationId, Arc<ApplicationRecord>>,
     subscriptions: SubscriptionTable,
     credentials: CredentialTable,
@@ -145,6 +147,11 @@ impl Registry {
         let faulty = state.apis.iter().filter(|(_, api)| !api.faults.is_empty());
         let faulty = faulty.map(|(id, api)| (id.clone(), sentences(&api.faults)));
         faulty.chain(state.unreadable.clone()).collect()
+    }
+
+    /// The definition files that are not followed and define nothing that runs, and why.
+    pub fn refused_files(&self) -> BTreeMap<PathBuf, String> {
+        self.inner.read().refused_files.clone()
     }
 
     /// Creates a stopped event API; plans in it become its plans. Without an id it gets a new one.

@@ -10,7 +10,7 @@ use axum::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sluice_api::{ApiId, Problem, Secret};
-use sluice_store::{ApiKeyRecord, ApiKeySource, ApiKeyStatus, Timestamp};
+use sluice_store::{ApiKeyRecord, Timestamp};
 
 use super::{
     apis::{Answered, find},
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     NewApiKey, Registry, RegistryError,
+    key_words::{KeySource, KeyStatus},
     refusal::Refusal,
     time::{self, Moment},
 };
@@ -121,8 +122,7 @@ pub(super) struct KeyList {
 struct KeyEntity {
     name: String,
     /// The text when it was just made here, else what is shown in its place.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api_key: Option<String>,
+    api_key: String,
     /// The handle of the API.
     api_id: ApiId,
     status: KeyStatus,
@@ -135,25 +135,6 @@ struct KeyEntity {
     external_ref_id: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     roles: Vec<String>,
-}
-
-#[derive(Clone, Copy, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "ApiKeyStatus")]
-enum KeyStatus {
-    Active,
-    Revoked,
-    Expired,
-}
-
-#[derive(Clone, Copy, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "ApiKeySource")]
-enum KeySource {
-    /// Made here.
-    Local,
-    /// Made elsewhere.
-    External,
 }
 
 /// What is answered when a key was revoked.
@@ -239,24 +220,16 @@ fn answer(
 
 impl KeyEntity {
     fn of(record: &ApiKeyRecord, text: Option<&Secret>) -> Self {
-        let over = record.expires_at.is_some_and(|end| end <= Timestamp::now());
         let api_key = text.map_or_else(|| record.masked.clone(), |text| text.expose().to_owned());
         Self {
             name: record.name.clone(),
-            api_key: Some(api_key),
+            api_key,
             api_id: record.api.clone(),
-            status: match record.status {
-                ApiKeyStatus::Revoked => KeyStatus::Revoked,
-                ApiKeyStatus::Active if over => KeyStatus::Expired,
-                ApiKeyStatus::Active => KeyStatus::Active,
-            },
+            status: KeyStatus::of(record),
             created_at: Moment(record.created_at),
             created_by: record.created_by.clone(),
             expires_at: record.expires_at.map(Moment),
-            source: match record.source {
-                ApiKeySource::Local => KeySource::Local,
-                ApiKeySource::External => KeySource::External,
-            },
+            source: record.source.into(),
             external_ref_id: record.external_ref.clone(),
             roles: record.roles.clone(),
         }
@@ -309,20 +282,11 @@ impl Unit {
 
 /// A refusal of the registry in the fields of the contract.
 fn told(error: RegistryError) -> RegistryError {
-    let rename = |problem: Problem| {
-        let path = match &*problem.path {
-            "text" => "apiKey",
-            "masked" => "maskedApiKey",
-            "externalRef" => "externalRefId",
-            other => other,
-        };
-        Problem { path: path.to_owned(), ..problem }
+    let field = |path: &str| match path {
+        "text" => "apiKey".to_owned(),
+        "masked" => "maskedApiKey".to_owned(),
+        "externalRef" => "externalRefId".to_owned(),
+        other => other.to_owned(),
     };
-    match error {
-        RegistryError::Invalid(problems) => {
-            RegistryError::Invalid(problems.into_iter().map(rename).collect())
-        }
-        RegistryError::Conflict(problem) => RegistryError::Conflict(rename(problem)),
-        other => other,
-    }
+    error.at(field)
 }

@@ -243,7 +243,9 @@ impl<'t> Parser<'t, '_> {
     fn apply(&self, function: &str, arguments: &[Term]) -> Result<Term, String> {
         match (function, arguments) {
             ("secret", [Term { text: Some(name), secret: false, .. }]) => {
-                let text = self.options.environment.secrets.get(name).cloned();
+                // Secrets are named by their paths; the contract writes those at the top without the slash.
+                let secrets = &self.options.environment.secrets;
+                let text = secrets.get(name).or_else(|| secrets.get(&format!("/{name}"))).cloned();
                 Ok(Term { text, secret: true, asked: format!("There is no secret '{name}'") })
             }
             ("env", [Term { text: Some(name), secret: false, .. }]) => {
@@ -278,7 +280,7 @@ mod tests {
 
     fn rendered(mut resource: Value) -> (Value, Vec<Problem>) {
         let environment = Environment {
-            secrets: [("hook".to_owned(), "s3cret".to_owned())].into(),
+            secrets: [("/hook".to_owned(), "s3cret".to_owned())].into(),
             ..Environment::default()
         };
         let options = ManagementOptions {
@@ -314,7 +316,7 @@ mod tests {
         let template = r#"{{ secret "hook" }}"#;
         let allowed = json!({ "spec": { "allChannels": { "on_produce": { "policies": [
             { "params": { "secret": template } }
-        ] } }, "broker": { "properties": { "sasl_password": template } } } });
+        ] } }, "broker": { "properties": { "sasl_password": r#"{{ secret "/hook" }}"# } } } });
         let (resource, problems) = rendered(allowed);
         assert_eq!(problems, []);
         assert_eq!(resource["spec"]["broker"]["properties"]["sasl_password"], "s3cret");

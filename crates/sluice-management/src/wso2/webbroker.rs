@@ -1,7 +1,7 @@
 //! A `WebBrokerApi` as an event API: WebSocket and SSE in front of the topics that its channels name.
 
 use serde_json::{Map, Value};
-use sluice_api::{ApiChannel, EventApi, Problem, Receiver as ApiReceiver, from_value};
+use sluice_api::{ApiChannel, EventApi, Problem, Receiver as ApiReceiver, SlowClients, from_value};
 use sluice_policy::Hook;
 
 use super::{
@@ -30,6 +30,9 @@ pub(super) fn translate(spec: &WebBrokerApi, api: &mut EventApi, problems: &mut 
         Ok(broker) => api.brokers.push(broker),
         Err(found) => problems.extend(found.into_iter().map(|problem| problem.within("spec.broker"))),
     }
+    // The notation has no word for slow clients, and its messages go out in frames of their own, between which nobody
+    // could be told what is missing.
+    api.guarantees.slow_clients = Some(SlowClients::Hold);
     let all = &spec.all_channels;
     let all = groups([&all.on_connection_init, &all.on_produce, &all.on_consume]);
     api.flows.extend(flow("spec.allChannels", None, &all, problems));

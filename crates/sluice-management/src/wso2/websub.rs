@@ -59,14 +59,13 @@ fn channels(spec: &WebSubApi, handle: &str) -> BTreeMap<String, ApiChannel> {
 }
 
 fn groups(hooks: &WebSubHooks) -> [Group<'_>; 4] {
-    let groups = [
-        &hooks.on_subscription,
-        &hooks.on_unsubscription,
-        &hooks.on_message_received,
-        &hooks.on_message_delivery,
-    ];
-    let [one, two, three, four] = HOOKS;
-    [(one, 0), (two, 1), (three, 2), (four, 3)].map(|((name, hook), index)| (name, hook, groups[index]))
+    let [(one, subscribe), (two, unsubscribe), (three, publish), (four, deliver)] = HOOKS;
+    [
+        (one, subscribe, &hooks.on_subscription),
+        (two, unsubscribe, &hooks.on_unsubscription),
+        (three, publish, &hooks.on_message_received),
+        (four, deliver, &hooks.on_message_delivery),
+    ]
 }
 
 /// The context with the version where `$version` stands, or behind it unless it ends with it already.

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use sluice_api::{ApiId, ApplicationId, EventApi, HubSignature, HubTerms, PlanId, Secret, SubscriptionId};
+use sluice_api::{
+    ApiId, ApplicationId, EventApi, HubSignature, HubTerms, PlanId, Secret, Subscription, SubscriptionId,
+    WebsubConfig,
+};
 use sluice_gateway::{Gateway, GatewayOptions};
 use sluice_management::{Expected, Registry, RegistryError, SubscriptionFilter, SubscriptionUpdate};
 use sluice_store::{Catalogue, ConsumerStatus, Store, SubscriptionRecord, SubscriptionStatus, Timestamp};
@@ -11,11 +14,18 @@ use sluice_websub::{Begins, Desk, HubRequest, Mode, Standing};
 use tempfile::TempDir;
 
 use crate::{
-    subscriptions::served,
+    subscriptions,
     support::{gateway, registry_of},
 };
 
 const CALLBACK: &str = "https://hooks.example/in?who=me";
+
+/// A subscription as the gateway is given it by a hub with the settings that it has when nobody gives any.
+fn served(record: &SubscriptionRecord) -> Subscription {
+    let mut served = subscriptions::served(record);
+    served.callback.retry = WebsubConfig::default().retry;
+    served
+}
 
 /// An API with a hub and the channels `paid` and `sent`.
 pub(crate) fn news(settings: &serde_json::Value) -> EventApi {

@@ -20,4 +20,6 @@ mod support;
 mod v2;
 mod wso2;
 mod wso2_keys;
+mod wso2_names;
+mod wso2_secrets;
 mod wso2_shapes;

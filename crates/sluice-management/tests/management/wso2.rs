@@ -1,12 +1,9 @@
 //! The contract of `WebSubApi` and `WebBrokerApi` resources: what becomes of them, and what is answered.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
-use sluice_api::{ApiId, BrokerConfig, EventApi, HttpPath, MASK, PlanId, Qos, ReceiverConfig};
+use sluice_api::{ApiId, BrokerConfig, EventApi, HttpPath, PlanId, Qos, ReceiverConfig};
 use sluice_gateway::GatewayOptions;
 use sluice_management::{Expected, ManagementOptions, read_definition};
-use sluice_policy::Environment;
 use sluice_websub::{HubRequest, Mode};
 
 use crate::{
@@ -83,11 +80,11 @@ pub(crate) fn webbroker() -> Value {
     })
 }
 
-fn draft(server: &Server, id: &str) -> EventApi {
+pub(crate) fn draft(server: &Server, id: &str) -> EventApi {
     server.registry.get(&ApiId(id.to_owned())).unwrap().record.draft.clone()
 }
 
-async fn created(resource: &Value) -> (Server, EventApi) {
+pub(crate) async fn created(resource: &Value) -> (Server, EventApi) {
     let server = Server::start().await;
     let path = if resource["kind"] == "WebSubApi" { "websub-apis" } else { "webbroker-apis" };
     let answer = call(&server, "POST", path, Some(resource)).await;
@@ -367,228 +364,6 @@ async fn an_api_of_another_kind_is_not_there() {
     }
     refused(&call(&server, "GET", "webbroker-apis/ticks/secrets", None).await, 404);
     assert_eq!(call(&server, "GET", "websub-apis", None).await.json()["count"], 1);
-}
-
-#[tokio::test]
-async fn a_list_is_filtered_by_name_version_context_and_state() {
-    let (server, _) = created(&websub()).await;
-    let mut other = websub();
-    other["metadata"]["name"] = json!("bills");
-    other["spec"]["displayName"] = json!("bills");
-    other["spec"]["version"] = json!("v2.0");
-    other["spec"]["context"] = json!("/bills");
-    other["spec"]["deploymentState"] = json!("undeployed");
-    assert_eq!(call(&server, "POST", "websub-apis", Some(&other)).await.status, 201);
-    for (query, names) in [
-        ("displayName=bills", vec!["bills"]),
-        ("version=v1.0", vec!["orders-v1-0"]),
-        ("context=/bills", vec!["bills"]),
-        ("status=deployed", vec!["orders-v1-0"]),
-        ("status=undeployed&displayName=orders", vec![]),
-        ("displayName=", vec!["orders-v1-0", "bills"]),
-    ] {
-        let list = call(&server, "GET", &format!("websub-apis?{query}"), None).await.json();
-        let found: Vec<_> =
-            list["websubApis"].as_array().unwrap().iter().map(|it| &it["metadata"]["name"]).collect();
-        assert_eq!(found, names, "{query}");
-    }
-    let answer = call(&server, "GET", "websub-apis?status=asleep", None).await;
-    assert_eq!(at_fault(&answer, 400), "status");
-}
-
-#[tokio::test]
-async fn a_name_a_handle_and_a_context_belong_to_one_api_whatever_its_kind() {
-    let (server, _) = created(&websub()).await;
-    server.registry.create(api("native", "/native/v1"), sluice_store::Catalogue::new()).await.unwrap();
-    let with = |pointers: &[(&str, &str)]| {
-        let mut resource = webbroker();
-        for (pointer, value) in pointers {
-            *resource.pointer_mut(pointer).unwrap() = json!(value);
-        }
-        resource
-    };
-    for (resource, field) in [
-        (with(&[("/metadata/name", "orders-v1-0")]), "metadata.name"),
-        (with(&[("/metadata/name", "native")]), "metadata.name"),
-        (with(&[("/spec/context", "/orders/v1.0")]), "spec.context"),
-        (with(&[("/spec/context", "/orders")]), "spec.context"),
-        (with(&[("/spec/context", "/native/v1/more")]), "spec.context"),
-    ] {
-        let answer = call(&server, "POST", "webbroker-apis", Some(&resource)).await;
-        assert_eq!(at_fault(&answer, 409), field);
-    }
-    // Name and version are a matter of each kind.
-    let same_name = with(&[("/spec/displayName", "orders")]);
-    assert_eq!(call(&server, "POST", "webbroker-apis", Some(&same_name)).await.status, 201);
-    let mut twin = websub();
-    twin["metadata"]["name"] = json!("twin");
-    twin["spec"]["context"] = json!("/twin");
-    let answer = call(&server, "POST", "websub-apis", Some(&twin)).await;
-    assert_eq!(at_fault(&answer, 409), "spec.displayName");
-    twin["spec"]["version"] = json!("v1.1");
-    assert_eq!(call(&server, "POST", "websub-apis", Some(&twin)).await.status, 201);
-    for (field, value) in [("version", "v1.0"), ("context", "/orders/v1.0")] {
-        let mut changed = twin.clone();
-        changed["spec"][field] = json!(value);
-        let answer = call(&server, "PUT", "websub-apis/twin", Some(&changed)).await;
-        // `/orders/v1.0` with the version behind it lies below the other's.
-        let fault = if field == "version" { "spec.displayName" } else { "spec.context" };
-        assert_eq!(at_fault(&answer, 409), fault);
-    }
-    // The other host is another place.
-    let mut elsewhere = twin.clone();
-    elsewhere["metadata"]["name"] = json!("elsewhere");
-    elsewhere["spec"]["displayName"] = json!("elsewhere");
-    elsewhere["spec"]["vhosts"] = json!({ "main": "other.example" });
-    assert_eq!(call(&server, "POST", "websub-apis", Some(&elsewhere)).await.status, 201);
-}
-
-#[tokio::test]
-async fn of_two_that_want_the_same_at_once_one_gets_it() {
-    let server = Server::start().await;
-    let mut second = websub();
-    second["metadata"]["name"] = json!("second");
-    second["spec"]["context"] = json!("/second");
-    let (first, other) = (websub(), second);
-    let (one, two) = tokio::join!(
-        call(&server, "POST", "websub-apis", Some(&first)),
-        call(&server, "POST", "websub-apis", Some(&other))
-    );
-    let mut statuses = [one.status.as_u16(), two.status.as_u16()];
-    statuses.sort_unstable();
-    assert_eq!(statuses, [201, 409]);
-}
-
-#[tokio::test]
-async fn an_artifact_id_is_a_uuid_of_one_api() {
-    const ID: &str = "gateway.api-platform.wso2.com/artifact-id";
-    let mut resource = websub();
-    resource["metadata"]["annotations"] = json!({ ID: "019d953f-d386-7a64-aa92-1869a28292e0" });
-    let (server, _) = created(&resource).await;
-    let shown = call(&server, "GET", "websub-apis/orders-v1-0", None).await.json();
-    assert_eq!(shown["metadata"], resource["metadata"]);
-    let mut other = webbroker();
-    other["metadata"]["annotations"] = resource["metadata"]["annotations"].clone();
-    let field = format!("metadata.annotations.{ID}");
-    assert_eq!(at_fault(&call(&server, "POST", "webbroker-apis", Some(&other)).await, 409), field);
-    other["metadata"]["annotations"][ID] = json!("mine");
-    assert_eq!(at_fault(&call(&server, "POST", "webbroker-apis", Some(&other)).await, 400), field);
-}
-
-#[tokio::test]
-async fn credentials_of_a_broker_are_the_apis_own_or_none() {
-    let server = Server::start().await;
-    for (properties, field) in [
-        (json!({}), "brokers"),
-        (json!({ "brokers": [] }), "brokers"),
-        (json!({ "brokers": ["kafka"] }), "brokers"),
-        (json!({ "brokers": ["k:1"], "sasl_mechanism": "plain" }), "sasl_mechanism"),
-        (json!({ "brokers": ["k:1"], "sasl_mechanism": "plain", "sasl_username": "u" }), "sasl_mechanism"),
-        (json!({ "brokers": ["k:1"], "sasl_username": "u", "sasl_password": "p" }), "sasl_mechanism"),
-        (json!({ "brokers": ["k:1"], "sasl_mechanism": "gssapi" }), "sasl_mechanism"),
-        (json!({ "brokers": ["k:1"], "tls_ca_file": "ca.pem" }), "tls_ca_file"),
-        (json!({ "brokers": ["k:1"], "tls": true, "tls_cert_file": "c.pem" }), "tls_key_file"),
-        (json!({ "brokers": ["k:1"], "tls": true, "tls_key_file": "c.pem" }), "tls_cert_file"),
-        (json!({ "brokers": ["k:1"], "tls": true, "tls_server_name": "k" }), "tls_server_name"),
-        (json!({ "brokers": ["k:1"], "client_id": "x" }), "client_id"),
-    ] {
-        let mut resource = webbroker();
-        resource["spec"]["broker"]["properties"] = properties;
-        let answer = call(&server, "POST", "webbroker-apis", Some(&resource)).await;
-        let fault = at_fault(&answer, 400);
-        let expected = format!("spec.broker.properties.{field}");
-        assert!(fault == expected || fault == "spec.broker.properties", "{fault} {expected} {}", answer.text);
-    }
-    let mut resource = webbroker();
-    resource["spec"]["broker"]["type"] = json!("mock");
-    resource["spec"]["broker"]["properties"] = json!({});
-    let answer = call(&server, "POST", "webbroker-apis", Some(&resource)).await;
-    assert_eq!(at_fault(&answer, 400), "spec.broker.properties");
-    resource["spec"]["broker"]["type"] = json!("mqtt");
-    assert_eq!(
-        at_fault(&call(&server, "POST", "webbroker-apis", Some(&resource)).await, 400),
-        "spec.broker.type"
-    );
-    resource["spec"]["broker"]["type"] = json!("log");
-    assert_eq!(call(&server, "POST", "webbroker-apis", Some(&resource)).await.status, 201);
-}
-
-#[tokio::test]
-async fn a_secret_is_masked_and_the_mask_keeps_it() {
-    let mut resource = webbroker();
-    let properties = json!({
-        "brokers": ["k:1"], "tls": true, "tls_ca_file": "ca.pem", "tls_cert_file": "c.pem", "tls_key_file": "k.pem",
-        "sasl_mechanism": "scram-sha-512", "sasl_username": "u", "sasl_password": "hunter2"
-    });
-    resource["spec"]["broker"]["properties"] = properties;
-    resource["spec"]["allChannels"]["on_connection_init"] = json!({ "policies": [
-        { "name": "basic-auth", "version": "v1", "params": { "username": "me", "password": "hunter3" } }
-    ] });
-    let (server, api) = created(&resource).await;
-    let secrets = |mut api: EventApi| -> Vec<_> {
-        api.secrets_mut().into_iter().map(|(_, secret)| secret.expose().to_owned()).collect()
-    };
-    assert_eq!(secrets(api), ["hunter2", "hunter3"]);
-    let path = "webbroker-apis/ticks-v1.0";
-    let shown = call(&server, "GET", path, None).await;
-    assert!(!shown.text.contains("hunter"), "{}", shown.text);
-    let mut shown = shown.json();
-    assert_eq!(shown["spec"]["broker"]["properties"]["sasl_password"], MASK);
-    shown["spec"]["displayName"] = json!("renamed");
-    assert_eq!(call(&server, "PUT", path, Some(&shown)).await.status, 200);
-    assert_eq!(secrets(draft(&server, "ticks-v1.0")), ["hunter2", "hunter3"]);
-    // Not to another address.
-    shown["spec"]["broker"]["properties"]["brokers"] = json!(["elsewhere:1"]);
-    let answer = call(&server, "PUT", path, Some(&shown)).await;
-    assert_eq!(at_fault(&answer, 400), "spec.broker.properties.sasl_password");
-    shown["metadata"]["name"] = json!("new");
-    shown["spec"]["context"] = json!("/new");
-    shown["spec"]["displayName"] = json!("new");
-    let answer = call(&server, "POST", "webbroker-apis", Some(&shown)).await;
-    let (_, errors) = refused(&answer, 400);
-    let fields: Vec<_> = errors.iter().map(|(field, _)| &**field).collect();
-    let password = "spec.allChannels.on_connection_init.policies[0].params.password";
-    assert_eq!(fields, ["spec.broker.properties.sasl_password", password]);
-}
-
-#[tokio::test]
-async fn templates_are_filled_in_and_answered_as_they_were_written() {
-    let environment = Environment {
-        secrets: [("kafka".to_owned(), "hunter2".to_owned())].into(),
-        ..Environment::default()
-    };
-    let options = ManagementOptions {
-        environment: Arc::new(environment),
-        template_variables: [("BROKER".to_owned(), "k:1".to_owned())].into(),
-        ..ManagementOptions::default()
-    };
-    let directory = tempfile::tempdir().unwrap();
-    let server = Server::with(directory, &gateway(GatewayOptions::default()), options).await;
-    let mut resource = webbroker();
-    resource["spec"]["context"] = json!("{{ env \"CONTEXT\" | default \"/ticks\" }}");
-    resource["spec"]["broker"]["properties"] = json!({
-        "brokers": ["{{ env \"BROKER\" }}"], "sasl_mechanism": "plain", "sasl_username": "u",
-        "sasl_password": "{{ secret \"kafka\" }}"
-    });
-    let answer = call(&server, "POST", "webbroker-apis", Some(&resource)).await;
-    assert_eq!(answer.status, 201, "{}", answer.text);
-    let mut api = draft(&server, "ticks-v1.0");
-    assert_eq!(api.paths[0].path, "/ticks");
-    assert_eq!(api.secrets_mut()[0].1.expose(), "hunter2");
-    let shown = call(&server, "GET", "webbroker-apis/ticks-v1.0", None).await.json();
-    assert_eq!(shown["spec"], resource["spec"]);
-    // Neither the process's environment nor, where it would be shown, a secret can be read.
-    for (pointer, template) in [
-        ("/spec/displayName", "{{ env \"PATH\" }}"),
-        ("/spec/displayName", "{{ secret \"kafka\" }}"),
-        ("/spec/broker/name", "{{ secret \"kafka\" }}"),
-    ] {
-        let mut other = resource.clone();
-        *other.pointer_mut(pointer).unwrap() = json!(template);
-        let answer = call(&server, "PUT", "webbroker-apis/ticks-v1.0", Some(&other)).await;
-        assert_eq!(at_fault(&answer, 400), pointer.trim_start_matches('/').replace('/', "."));
-        assert!(!answer.text.contains("hunter2"));
-    }
 }
 
 #[tokio::test]

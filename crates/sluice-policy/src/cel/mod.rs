@@ -87,8 +87,8 @@ impl Condition {
         self.reads_request
     }
 
-    /// Whether it is true. One that has no value is not, which the log tells now and then.
-    pub(crate) fn holds(&self, view: &View<'_>) -> bool {
+    /// Whether it is true; `None` where it has no value, which the log tells now and then.
+    pub(crate) fn value(&self, view: &View<'_>) -> Option<bool> {
         let mut context = Context::with_env(Arc::clone(&FUNCTIONS));
         context.set_variable_resolver(view);
         if !self.patterns.is_empty() {
@@ -107,6 +107,6 @@ impl Condition {
         if value.is_none() {
             self.undecided.tell(&self.source, view.api());
         }
-        value == Some(true)
+        value
     }
 }

@@ -34,7 +34,7 @@ impl Undecided {
             condition,
             times,
             "A condition has no value, since what it reads is not there, of another kind or too much; its step is \
-             passed by.",
+             passed by, unless it asks who somebody is or what they may.",
         );
     }
 }

@@ -129,6 +129,10 @@ impl Policy for ApiKeyAuth {
         ENTRY.id
     }
 
+    fn guards(&self) -> bool {
+        true
+    }
+
     fn meet<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
         let identified = self.identified(Brought::with(caller.request.as_deref(), None));
         Identity::met(caller, identified)

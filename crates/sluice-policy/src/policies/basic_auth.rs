@@ -157,6 +157,10 @@ impl Policy for BasicAuth {
         ENTRY.id
     }
 
+    fn guards(&self) -> bool {
+        true
+    }
+
     fn meet<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
         let identified = self.identified(&caller.context(), None);
         Identity::met(caller, identified)

@@ -201,7 +201,7 @@ mod tests {
     fn settings_that_cannot_work_are_refused() {
         for (settings, path, code, says) in [
             (json!({}), "", "document.field", "filter"),
-            (json!({"filter": 1}), "filter", "document.field", "string"),
+            (json!({"filter": 1}), "filter", "document.field", "text"),
             (json!({"filter": "{(true)}", "colour": 1}), "colour", "document.field", "colour"),
             (
                 json!({"filter": "{#message.colour}"}),

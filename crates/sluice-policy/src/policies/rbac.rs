@@ -71,6 +71,10 @@ impl Policy for Rbac {
         ENTRY.id
     }
 
+    fn guards(&self) -> bool {
+        true
+    }
+
     fn meet<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
         let judged = self.judged(&caller.context(), None).map_err(|rejection| *rejection);
         future::ready(judged).boxed()

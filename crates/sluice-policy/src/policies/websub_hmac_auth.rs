@@ -170,6 +170,10 @@ impl Policy for WebsubHmacAuth {
         ENTRY.id
     }
 
+    fn guards(&self) -> bool {
+        true
+    }
+
     fn meet<'a>(&'a self, caller: &'a mut Caller) -> BoxFuture<'a, Result<(), Rejection>> {
         let judged = match caller.request.as_deref() {
             Some(request) => match content(request) {

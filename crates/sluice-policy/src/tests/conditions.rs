@@ -77,6 +77,33 @@ fn a_step_whose_condition_has_no_value_is_passed_by_and_that_is_told_once_in_a_w
 }
 
 #[tokio::test]
+async fn nobody_gets_past_a_guard_by_leaving_its_condition_without_a_value() {
+    for (policy, settings) in [
+        ("api-key-auth", json!({})),
+        ("basic-auth", json!({"username": "ann", "password": "x"})),
+        ("websub-hmac-auth", json!({})),
+        ("rbac", json!({"allowedRoles": ["clerk"]})),
+    ] {
+        let guarded = |hook: Hook, condition: &str| {
+            let mut step = step(policy, settings.clone());
+            step["executionCondition"] = json!(condition);
+            at(hook, &step)
+        };
+        let chains = guarded(Hook::Connect, "request.headers['x-inside'] != 'yes'");
+        let come = async |headers| connected(&chains, caller(&chains, "sse", headers)).await.is_ok();
+        assert!(!come(&[]).await && !come(&[("X-Inside", "no")]).await, "{policy}");
+        assert!(come(&[("X-Inside", "yes")]).await, "{policy}");
+        let chains = guarded(Hook::Publish, "message.json.total > 1000");
+        let caller = caller(&chains, "http-post", &[]);
+        let passes = |content| run(&chains, &caller, content).is_some();
+        assert!(passes(r#"{"total": 1000}"#), "{policy}");
+        for content in [r#"{"total": 1001}"#, r#"{"total": "1001"}"#, "{}", "["] {
+            assert!(!passes(content), "{policy} {content}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn who_an_earlier_policy_has_found_out_is_seen() {
     let mut auth = step("basic-auth", json!({"username": "ann", "password": "x", "roles": ["writer"]}));
     auth["executionCondition"] = json!("has(request.headers.authorization)");

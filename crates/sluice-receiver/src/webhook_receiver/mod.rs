@@ -32,7 +32,7 @@ pub use sender::verify;
 use self::cloud_events::Mode;
 use crate::{
     Binding, Body, Refusal,
-    idempotency::{self, Done, Once},
+    idempotency::{self, Once},
     intake::{self, Taken},
     message_headers::nominated,
     publishing::Attempt,
@@ -72,13 +72,7 @@ where
             return Ok(answered(answer));
         }
     };
-    let done = taken.publish(binding, caller, attempt).await?;
-    let mut response = Response::new(Body::Empty);
-    *response.status_mut() = StatusCode::ACCEPTED;
-    if done == Done::Replayed {
-        response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
-    }
-    Ok(response)
+    Ok(taken.publish(binding, caller, attempt).await?.answer())
 }
 
 /// Reads a request within its bounds, and makes a message of it.

@@ -15,7 +15,13 @@ use crate::{
 
 /// A hub whose channel `paid` has its content there, and which takes bodies of 1000 bytes.
 async fn fetching(from: &Callback) -> Bench {
+    fetching_with(from, json!([])).await
+}
+
+/// The same with these flows.
+async fn fetching_with(from: &Callback, flows: Value) -> Bench {
     let parts: Value = json!({
+        "flows": flows,
         "channels": { "paid": { "contentUrl": from.url("/feed?hub.challenge=the+news") }, "orders/new": { "produceTo": "new", "consumeFrom": "new" } },
         "limits": { "maxBodyBytes": 1000 },
     });
@@ -78,6 +84,34 @@ async fn content_is_fetched_once_for_all_who_tell_of_it_meanwhile() {
 }
 
 #[tokio::test]
+async fn who_may_not_publish_takes_no_news_away_and_only_so_many_wait() {
+    let mut source = Callback::start().await;
+    let (bench, held) = (fetching(&source).await, Arc::new(Semaphore::new(0)));
+    let no = json!({ "policy": "policy-interrupt", "configuration": { "errorKey": "NO", "message": "No." } });
+    let strict = fetching_with(&source, json!([{ "publish": [no] }])).await;
+    let of_stranger = strict.binding_to("paid", Arc::new(bench.log.clone()));
+    let stranger = async || {
+        let request =
+            Request::post("/shop/hub?hub.mode=publish&hub.topic=paid").body(Full::default()).unwrap();
+        bench.send_through(request, |_| Arc::clone(&of_stranger)).await
+    };
+    source.answers([Reply::Held(Arc::clone(&held))]);
+    stranger().await.accepted();
+    source.call().await;
+    bench.form("hub.mode=publish&hub.topic=paid").await.accepted();
+    for _ in 1..64 {
+        stranger().await.accepted();
+    }
+    let answer = stranger().await;
+    answer.refused(503, "hub.full");
+    assert!(answer.retry_after.is_some());
+    held.add_permits(1);
+    source.call().await;
+    assert_eq!(bench.messages("paid", 1).await[0].payload(), b"the news");
+    assert_eq!(bench.hub.metrics().fetches_failed.get(), 1, "that of the stranger who told first");
+}
+
+#[tokio::test]
 async fn content_that_cannot_be_fetched_is_counted_and_publishes_nothing() {
     let mut source = Callback::start().await;
     let bench = fetching(&source).await;
@@ -111,6 +145,20 @@ async fn news_without_content_and_content_that_is_not_asked_for_are_400() {
         .await
         .refused(400, "hub.content.unwanted");
     assert!(!source.has_call());
+}
+
+#[tokio::test]
+async fn content_gets_past_no_webhook_receiver_that_verifies_it() {
+    let receivers = |receiver: Value| {
+        let receiver = json!({ "type": "webhook-receiver", "configuration": receiver });
+        json!({ "receivers": [{ "type": "websub" }, receiver] })
+    };
+    let query = "hub.mode=publish&hub.topic=paid";
+    let sender = json!({ "sender": { "provider": "github", "secrets": ["s"] } });
+    let bench = Bench::with(&json!({}), &receivers(sender)).await;
+    post(&bench, query, Some("text/plain"), "x").await.refused(403, "hub.content.unverified");
+    let bench = Bench::with(&json!({}), &receivers(json!({}))).await;
+    post(&bench, query, Some("text/plain"), "x").await.accepted();
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Whether a callback means what was asked in its name.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -146,20 +146,44 @@ async fn a_slow_callback_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn a_host_whose_callbacks_are_slow_holds_up_no_other_host() {
+    let bench = Bench::new().await;
+    let (mut slow, quick) = (Callback::start().await, Callback::start().await);
+    let (held, at_once) = (Arc::new(Semaphore::new(0)), bench.options.verifications);
+    slow.answers(vec![Reply::Held(Arc::clone(&held)); at_once]);
+    for number in 0..at_once / 2 {
+        bench.subscribe(&slow.url(&format!("/{number}"))).await.accepted();
+    }
+    // An API has a quarter of the turns, and a host a quarter of those.
+    for _ in 0..at_once / 16 {
+        slow.call().await;
+    }
+    let url = format!("http://localhost:{}/in", quick.address.port());
+    bench.subscribe(&url).await.accepted();
+    assert!(bench.desk.settled(1).await.subscriptions.contains_key(&("paid".to_owned(), url)));
+    assert!(!slow.has_call());
+    held.add_permits(at_once);
+    bench.desk.settled(1 + at_once / 2).await;
+}
+
+#[tokio::test]
 async fn only_so_many_callbacks_of_one_api_are_asked_at_once() {
     let bench = Bench::new().await;
-    let (mut callback, held) = (Callback::start().await, Arc::new(Semaphore::new(0)));
-    let at_once = bench.options.verifications / 4;
-    callback.answers(vec![Reply::Held(Arc::clone(&held)); at_once]);
-    for number in 0..=at_once {
-        bench.subscribe(&callback.url(&format!("/{number}"))).await.accepted();
+    let (at_once, held) = (bench.options.verifications / 4, Arc::new(Semaphore::new(0)));
+    let mut callbacks = Vec::new();
+    // Each of a host of its own; some of them may share their turns.
+    for host in 1..=200 {
+        let callback = Callback::start_at(format!("127.0.1.{host}:0").parse().unwrap()).await;
+        callback.answers([Reply::Held(Arc::clone(&held))]);
+        bench.subscribe(&callback.url("/")).await.accepted();
+        callbacks.push(callback);
     }
-    for _ in 0..at_once {
-        callback.call().await;
-    }
-    assert!(tokio::time::timeout(Duration::from_millis(50), callback.call()).await.is_err(), "one waits");
-    held.add_permits(at_once);
-    assert_eq!(bench.desk.settled(at_once + 1).await.subscriptions.len(), at_once + 1);
+    let asked = || callbacks.iter().filter(|callback| callback.has_call()).count();
+    until(|| asked() == at_once).await;
+    assert_eq!(bench.hub.metrics().unsettled.get(), 200);
+    held.add_permits(200);
+    assert_eq!(bench.desk.settled(200).await.subscriptions.len(), 200);
+    assert!(callbacks.iter().all(Callback::has_call));
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, CALLS_HERE, Gateway, Starting, Subscriber, hub_api, kafka_of_channels, kafka_topic, policies, until,
-    websub_api, within,
+    Answer, CALLS_HERE, Gateway, Starting, Subscriber, hub_api, kafka_of_channels, kafka_topic, policies,
+    until, websub_api, within,
 };
 
 /// The base path of the API of most tests.
@@ -40,7 +40,9 @@ async fn is_verified_after_a_kill(broker: Value, topic: &str) {
     let mut subscriber = Subscriber::start().await;
     subscriber.answer(Answer::Never);
     let callback = subscriber.url("/");
-    gateway.ask_hub("/open", &[("hub.mode", "subscribe"), ("hub.topic", "c"), ("hub.callback", &callback)]).await;
+    gateway
+        .ask_hub("/open", &[("hub.mode", "subscribe"), ("hub.topic", "c"), ("hub.callback", &callback)])
+        .await;
     subscriber.question().await;
     gateway.pushed("/open", "c", "before the kill").await;
     let gateway = gateway.kill().config(CALLS_HERE).start().await;
@@ -51,7 +53,8 @@ async fn is_verified_after_a_kill(broker: Value, topic: &str) {
 }
 
 #[tokio::test]
-async fn what_was_answered_and_not_verified_is_verified_after_a_kill_and_misses_nothing_on_the_embedded_log() {
+async fn what_was_answered_and_not_verified_is_verified_after_a_kill_and_misses_nothing_on_the_embedded_log()
+{
     is_verified_after_a_kill(json!({ "type": "log" }), "t").await;
 }
 
@@ -110,8 +113,10 @@ async fn a_change_of_the_api_keeps_its_subscriptions_and_all_messages() {
         for version in 0..5 {
             let mut resource = resource();
             resource["spec"]["displayName"] = json!(format!("Version {version}"));
-            let header = json!({ "request": { "headers": [{ "name": "X-Version", "value": version.to_string() }] } });
-            resource["spec"]["allChannels"] = json!({ "on_message_delivery": policies("set-headers", &header) });
+            let header =
+                json!({ "request": { "headers": [{ "name": "X-Version", "value": version.to_string() }] } });
+            resource["spec"]["allChannels"] =
+                json!({ "on_message_delivery": policies("set-headers", &header) });
             gateway.change(&resource).await;
             tokio::task::yield_now().await;
         }
@@ -157,7 +162,8 @@ async fn a_subscriber_that_was_away_gets_everything_in_order_when_it_is_back() {
     let behind = async || {
         let page = gateway.shown("/apis/open/subscriptions").await;
         let delivery = |it: &Value| it["callbackUrl"].as_str().unwrap().contains(&address.to_string());
-        let away = page["data"].as_array().unwrap().iter().find(|it| delivery(it)).unwrap()["delivery"].clone();
+        let away =
+            page["data"].as_array().unwrap().iter().find(|it| delivery(it)).unwrap()["delivery"].clone();
         away["lag"] == 199 && away["lastFailure"]["code"].is_string()
     };
     until("it to show how far behind it is", behind).await;

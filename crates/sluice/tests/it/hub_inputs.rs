@@ -6,7 +6,8 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Answer, CALLS_HERE, Gateway, Starting, Subscriber, hub_api, policies, succeeded, until, webbroker_api, websub_api,
+    Answer, CALLS_HERE, Gateway, Starting, Subscriber, hub_api, policies, succeeded, until, webbroker_api,
+    websub_api,
 };
 
 /// A gateway with a hub for the channel `c` at `/open`.
@@ -44,7 +45,7 @@ async fn with(gateway: &Gateway, changed: &[(&'static str, Option<&str>)]) -> (u
     asked(gateway, &form).await
 }
 
-fn is(expected: (u16, &str), answer: (u16, String), about: &str) {
+fn is(expected: (u16, &str), answer: &(u16, String), about: &str) {
     assert_eq!((answer.0, &*answer.1), expected, "{about}");
 }
 
@@ -59,14 +60,20 @@ async fn nothing_came_of_it(gateway: &Gateway) {
 async fn parameters_that_are_missing_are_400_and_an_unknown_topic_is_404() {
     let gateway = with_hub().await;
     for name in ["hub.mode", "hub.topic", "hub.callback"] {
-        is((400, "hub.parameter.missing"), with(&gateway, &[(name, None)]).await, name);
-        is((400, "hub.parameter.missing"), with(&gateway, &[(name, Some(""))]).await, name);
+        is((400, "hub.parameter.missing"), &with(&gateway, &[(name, None)]).await, name);
+        is((400, "hub.parameter.missing"), &with(&gateway, &[(name, Some(""))]).await, name);
     }
-    is((400, "hub.parameter.invalid"), with(&gateway, &[("hub.mode", Some("SUBSCRIBE"))]).await, "mode");
-    for topic in ["other", "C", "http://elsewhere.example/open/c", &gateway.url("/other/c"), &gateway.url("/open")] {
-        is((404, "hub.topic.unknown"), with(&gateway, &[("hub.topic", Some(topic))]).await, topic);
+    is((400, "hub.parameter.invalid"), &with(&gateway, &[("hub.mode", Some("SUBSCRIBE"))]).await, "mode");
+    for topic in
+        ["other", "C", "http://elsewhere.example/open/c", &gateway.url("/other/c"), &gateway.url("/open")]
+    {
+        is((404, "hub.topic.unknown"), &with(&gateway, &[("hub.topic", Some(topic))]).await, topic);
     }
-    is((404, "hub.subscription.unknown"), with(&gateway, &[("hub.mode", Some("unsubscribe"))]).await, "unsubscribe");
+    is(
+        (404, "hub.subscription.unknown"),
+        &with(&gateway, &[("hub.mode", Some("unsubscribe"))]).await,
+        "unsubscribe",
+    );
     for target in ["?topic=other", "?topic=C"] {
         let url = gateway.url(&format!("/open/webhook-receiver{target}"));
         assert_eq!(gateway.client().post(url).body("x").send().await.unwrap().status(), 404, "{target}");
@@ -122,7 +129,8 @@ async fn a_context_is_taken_once_whatever_the_kind() {
     ];
     for resource in taken {
         let kind = if resource["kind"] == "WebSubApi" { "websub-apis" } else { "webbroker-apis" };
-        let answer = gateway.resource(Method::POST, &format!("/{kind}")).json(&resource).send().await.unwrap();
+        let answer =
+            gateway.resource(Method::POST, &format!("/{kind}")).json(&resource).send().await.unwrap();
         let status = answer.status();
         let told: Value = answer.json().await.unwrap();
         assert_eq!((status.as_u16(), &told["status"]), (409, &json!("error")), "{resource} {told}");
@@ -168,7 +176,10 @@ async fn a_bare_get_on_a_websocket_path_is_426() {
     for path in ["/ticks/prices", "/ticks"] {
         let request = gateway.client().get(gateway.url(path)).header("X-channel", "prices");
         let answer = request.send().await.unwrap();
-        assert_eq!((answer.status().as_u16(), &answer.headers()["upgrade"]), (426, &"websocket".parse().unwrap()));
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["upgrade"]),
+            (426, &"websocket".parse().unwrap())
+        );
     }
 }
 
@@ -177,12 +188,23 @@ async fn callbacks_of_other_schemes_with_credentials_or_of_10_kilobytes_are_400(
     let gateway = with_hub().await;
     let long = format!("http://127.0.0.1/{}", "x".repeat(10 << 10));
     for callback in [
-        "ftp://127.0.0.1/", "file:///etc/passwd", "javascript:alert(1)", "gopher://127.0.0.1/", "//127.0.0.1/", "/",
-        "127.0.0.1", "http://", "http://user:password@127.0.0.1/", "http://user@127.0.0.1/", "http://127.0.0.1/#a",
-        "http://127.0.0.1/\r\nX: y", "http://a b/", &long,
+        "ftp://127.0.0.1/",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "gopher://127.0.0.1/",
+        "//127.0.0.1/",
+        "/",
+        "127.0.0.1",
+        "http://",
+        "http://user:password@127.0.0.1/",
+        "http://user@127.0.0.1/",
+        "http://127.0.0.1/#a",
+        "http://127.0.0.1/\r\nX: y",
+        "http://a b/",
+        &long,
     ] {
         let answer = with(&gateway, &[("hub.callback", Some(callback))]).await;
-        is((400, "hub.callback.invalid"), answer, callback);
+        is((400, "hub.callback.invalid"), &answer, callback);
     }
     nothing_came_of_it(&gateway).await;
 }
@@ -192,10 +214,29 @@ async fn callbacks_into_networks_that_are_not_public_are_400_however_they_are_wr
     let api = hub_api("Open", "/open", &json!({ "type": "log" }), &["c"]);
     let gateway = Starting::run().api(&api).start().await;
     for host in [
-        "127.0.0.1", "localhost", "localhost.", "127.1", "2130706433", "0x7f000001", "0.0.0.0", "[::1]", "[::]",
-        "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "169.254.169.254", "10.1.2.3", "172.16.0.1", "192.168.0.1",
-        "100.64.0.1", "198.18.0.1", "224.0.0.1", "255.255.255.255", "[fc00::1]", "[fe80::1]",
-        "①②⑦.⓪.⓪.①", "%31%32%37.0.0.1",
+        "127.0.0.1",
+        "localhost",
+        "localhost.",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0.0.0.0",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "169.254.169.254",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.0.1",
+        "100.64.0.1",
+        "198.18.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "[fc00::1]",
+        "[fe80::1]",
+        "①②⑦.⓪.⓪.①",
+        "%31%32%37.0.0.1",
     ] {
         let callback = format!("http://{host}/");
         let answer = with(&gateway, &[("hub.callback", Some(&callback))]).await;
@@ -210,7 +251,7 @@ async fn a_lease_that_is_no_number_of_seconds_is_400() {
     let gateway = with_hub().await;
     for lease in ["-1", "0", "ten", "1.5", "+5", "1e3", "0x10", " 5", "\u{0664}"] {
         let answer = with(&gateway, &[("hub.lease_seconds", Some(lease))]).await;
-        is((400, "hub.parameter.invalid"), answer, lease);
+        is((400, "hub.parameter.invalid"), &answer, lease);
     }
     nothing_came_of_it(&gateway).await;
 }
@@ -220,7 +261,7 @@ async fn a_secret_of_200_bytes_is_400_and_one_of_199_is_taken() {
     let gateway = with_hub().await;
     let mut subscriber = Subscriber::start().await;
     let long = "s".repeat(200);
-    is((400, "hub.parameter.invalid"), with(&gateway, &[("hub.secret", Some(&long))]).await, "200 bytes");
+    is((400, "hub.parameter.invalid"), &with(&gateway, &[("hub.secret", Some(&long))]).await, "200 bytes");
     nothing_came_of_it(&gateway).await;
     subscriber.subscribe(&gateway, "/open", "c", &[("hub.secret", &long[1..])]).await;
     gateway.pushed("/open", "c", "x").await;
@@ -231,15 +272,16 @@ async fn a_secret_of_200_bytes_is_400_and_one_of_199_is_taken() {
 async fn forms_with_repeated_fields_are_400_and_other_content_types_are_415() {
     let gateway = with_hub().await;
     for name in ["hub.topic", "hub.callback", "hub.mode", "hub.secret"] {
-        let mut form = vec![("hub.mode", "subscribe"), ("hub.topic", "c"), ("hub.callback", "http://127.0.0.1:1/")];
+        let mut form =
+            vec![("hub.mode", "subscribe"), ("hub.topic", "c"), ("hub.callback", "http://127.0.0.1:1/")];
         form.extend([(name, "a"), (name, "b")]);
-        is((400, "hub.parameter.repeated"), asked(&gateway, &form).await, name);
+        is((400, "hub.parameter.repeated"), &asked(&gateway, &form).await, name);
     }
     let body = "hub.mode=subscribe&hub.topic=c&hub.callback=http%3A%2F%2F127.0.0.1%3A1%2F";
     for content_type in ["application/json", "multipart/form-data; boundary=x", "text/plain"] {
         let post = gateway.client().post(gateway.url("/open/hub")).header("Accept", "application/json");
         let answer = post.header("Content-Type", content_type).body(body).send().await.unwrap();
-        is((415, "hub.content-type"), told(answer).await, content_type);
+        is((415, "hub.content-type"), &told(answer).await, content_type);
     }
     nothing_came_of_it(&gateway).await;
 }
@@ -259,7 +301,9 @@ async fn is_not_confirmed_by(answer: Answer) {
     let mut subscriber = Subscriber::start().await;
     subscriber.answer(answer);
     let callback = subscriber.url("/");
-    gateway.ask_hub("/open", &[("hub.mode", "subscribe"), ("hub.topic", "c"), ("hub.callback", &callback)]).await;
+    gateway
+        .ask_hub("/open", &[("hub.mode", "subscribe"), ("hub.topic", "c"), ("hub.callback", &callback)])
+        .await;
     subscriber.question().await;
     gateway.has_given_up(1.0).await;
     gateway.pushed("/open", "c", "x").await;

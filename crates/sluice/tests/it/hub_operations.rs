@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::harness::{
-    CALLS_HERE, Gateway, Starting, Subscriber, hub_api, kafka, kafka_of_channels, kafka_records, kafka_topic, succeeded,
-    until, webbroker_api, websub_api, within,
+    CALLS_HERE, Gateway, Starting, Subscriber, hub_api, kafka, kafka_of_channels, kafka_records, kafka_topic,
+    succeeded, until, webbroker_api, websub_api, within,
 };
 
 const BASE: &str = "/orders/v1.0";
@@ -41,7 +41,10 @@ async fn a_publisher_tells_the_hub_and_sends_the_content_along() {
     let answer = post.header("Content-Type", "application/atom+xml").send().await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.text().await.unwrap()), (202, String::new()));
     let delivery = subscriber.delivery().await;
-    assert_eq!((delivery.header("content-type"), &*delivery.body), (Some("application/atom+xml"), &b"<a/>"[..]));
+    assert_eq!(
+        (delivery.header("content-type"), &*delivery.body),
+        (Some("application/atom+xml"), &b"<a/>"[..])
+    );
 
     let nothing = [("hub.mode", "publish"), ("hub.topic", "paid")];
     assert_eq!(gateway.hub(BASE, &nothing).await.status(), 400, "there is nothing to publish");
@@ -70,7 +73,10 @@ async fn a_publisher_tells_the_hub_and_the_content_is_fetched_from_where_it_stan
         gateway.ask_hub("/feed", &[("hub.mode", "publish"), (name, &topic)]).await;
         assert_eq!(within("the content to be fetched", requests.recv()).await.unwrap(), "/feed?a=b");
         let delivery = subscriber.delivery().await;
-        assert_eq!((delivery.header("content-type"), &*delivery.body), (Some("application/rss+xml"), &b"<rss/>"[..]));
+        assert_eq!(
+            (delivery.header("content-type"), &*delivery.body),
+            (Some("application/rss+xml"), &b"<rss/>"[..])
+        );
     }
     let post = gateway.client().post(gateway.url("/feed/hub?hub.mode=publish&hub.topic=c"));
     let sent = post.header("Content-Type", "text/plain").body("x").send().await.unwrap();
@@ -85,7 +91,9 @@ async fn a_topic_says_where_its_hub_is_also_where_a_stream_is_served_at_its_addr
     let gateway = Starting::run().config(CALLS_HERE).api(&api).start().await;
     gateway.make(&websub_api("orders", "/orders", &json!({ "paid": {} }))).await;
     gateway.make(&webbroker_api("ticks", "/ticks", &json!({ "c": {} }))).await;
-    for (base, channel, accept) in [(BASE, "paid", "*/*"), ("/both", "c", "*/*"), ("/both", "c", "text/event-stream")] {
+    for (base, channel, accept) in
+        [(BASE, "paid", "*/*"), ("/both", "c", "*/*"), ("/both", "c", "text/event-stream")]
+    {
         let url = gateway.url(&format!("{base}/{channel}"));
         for method in [Method::GET, Method::HEAD] {
             if method == Method::HEAD && accept != "*/*" {
@@ -93,7 +101,8 @@ async fn a_topic_says_where_its_hub_is_also_where_a_stream_is_served_at_its_addr
             }
             let request = gateway.client().request(method.clone(), &url).header("Accept", accept);
             let answer = request.send().await.unwrap();
-            let links: Vec<_> = answer.headers().get_all("link").iter().map(|it| it.to_str().unwrap()).collect();
+            let links: Vec<_> =
+                answer.headers().get_all("link").iter().map(|it| it.to_str().unwrap()).collect();
             let links = links.join(", ");
             let hub = gateway.url(&format!("{base}/hub"));
             assert_eq!(answer.status(), 200, "{method} {url}");
@@ -122,9 +131,15 @@ async fn a_subscription_shows_its_lease_position_lag_last_status_and_next_attemp
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&shown["hub"][name], value, "{shown}");
     }
-    assert!(shown["hub"]["expiresAt"].is_string() && shown["endingAt"] == shown["hub"]["expiresAt"], "{shown}");
+    assert!(
+        shown["hub"]["expiresAt"].is_string() && shown["endingAt"] == shown["hub"]["expiresAt"],
+        "{shown}"
+    );
     let delivery = &shown["delivery"];
-    assert_eq!((&delivery["lastStatus"], &delivery["lag"], &delivery["phase"]), (&json!(200), &json!(0), &json!("delivering")));
+    assert_eq!(
+        (&delivery["lastStatus"], &delivery["lag"], &delivery["phase"]),
+        (&json!(200), &json!(0), &json!("delivering"))
+    );
     assert!(delivery["position"].as_str().unwrap().contains("#0"), "{delivery}");
 
     subscriber.take(Some(503));
@@ -168,6 +183,42 @@ async fn a_subscription_that_pauses_is_not_called_and_gets_everything_when_it_go
     assert_eq!(subscriber.unread(), [] as [&str; 0]);
     assert_eq!(call(&gateway, Method::POST, &id, "/_resume").await, 200);
     assert_eq!(subscriber.contents(3).await, ["one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn a_subscription_that_rests_says_how_far_it_has_come() {
+    let gateway = with_hub().await;
+    let mut subscriber = Subscriber::start().await;
+    subscriber.subscribe(&gateway, BASE, "paid", &[]).await;
+    gateway.pushed(BASE, "paid", "zero").await;
+    assert_eq!(subscriber.contents(1).await, ["zero"]);
+    let id = only(&gateway).await["id"].clone();
+    assert_eq!(call(&gateway, Method::POST, &id, "/_pause").await, 200);
+    for message in ["one", "two"] {
+        gateway.pushed(BASE, "paid", message).await;
+    }
+    // What is stored of it follows its last call.
+    let rests = || async {
+        let delivery = only(&gateway).await["delivery"].clone();
+        assert_eq!(delivery["phase"], "resting", "{delivery}");
+        delivery["lag"] == 2 && delivery["position"].as_str().is_some_and(|position| position.ends_with("#0"))
+    };
+    until("the subscription says that two messages wait", rests).await;
+}
+
+#[tokio::test]
+async fn what_is_posted_to_an_api_with_a_hub_reaches_subscribers_with_its_type() {
+    let channels = json!({ "name": "News", "paths": [{ "path": "/news" }], "channels": { "all": {} },
+        "receivers": [{ "type": "http-post" }, { "type": "websub", "qos": "at-least-once" }],
+        "brokers": [{ "type": "log" }], "plans": [{ "name": "Open", "security": { "type": "key-less" } }] });
+    let gateway = Starting::run().config(CALLS_HERE).api(&channels).start().await;
+    let mut subscriber = Subscriber::start().await;
+    subscriber.subscribe(&gateway, "/news", "all", &[]).await;
+    let post = gateway.client().post(gateway.url("/news/all")).header("content-type", "text/csv").body("a,b");
+    assert_eq!(post.send().await.unwrap().status(), 202);
+    let delivery = subscriber.delivery().await;
+    assert_eq!(delivery.header("content-type"), Some("text/csv"));
+    assert_eq!(delivery.text(), "a,b");
 }
 
 #[tokio::test]
@@ -229,6 +280,25 @@ async fn the_hubs_of_resources_are_in_front_of_the_broker_that_the_operator_name
 }
 
 #[tokio::test]
+async fn a_hub_whose_broker_is_away_takes_no_subscription_that_would_miss_something() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let broker = json!({ "type": "kafka", "configuration": { "bootstrapServers": nobody.to_string() } });
+    let gateway =
+        Starting::run().config(CALLS_HERE).api(&hub_api("Away", "/away", &broker, &["c"])).start().await;
+    let mut subscriber = Subscriber::start().await;
+    let callback = subscriber.url("/");
+    let form = [("hub.mode", "subscribe"), ("hub.topic", "c"), ("hub.callback", &*callback)];
+    let answer = gateway.hub("/away", &form).await;
+    assert_eq!((answer.status().as_u16(), answer.headers().contains_key("retry-after")), (503, true));
+    let text = answer.text().await.unwrap();
+    assert!(!text.contains(&nobody.to_string()), "addresses are not for clients: {text}");
+    assert!(subscriber.has_heard_nothing());
+    // What was subscribed to before can be ended all the same: that needs no broker, only a subscription.
+    let form = [("hub.mode", "unsubscribe"), ("hub.topic", "c"), ("hub.callback", &*callback)];
+    assert_eq!(gateway.hub("/away", &form).await.status(), 404);
+}
+
+#[tokio::test]
 async fn resources_are_seen_by_every_contract() {
     let gateway = with_hub().await;
     gateway.make(&webbroker_api("ticks", "/ticks", &json!({ "prices": {} }))).await;
@@ -237,6 +307,7 @@ async fn resources_are_seen_by_every_contract() {
     }
     let unknown = gateway.resource(Method::GET, "/websub-apis/ticks").send().await.unwrap();
     assert_eq!(unknown.status(), 404, "it is of the other kind");
-    let anonymous = gateway.client().get(gateway.management_url("/api/management/v1/websub-apis")).send().await.unwrap();
+    let anonymous =
+        gateway.client().get(gateway.management_url("/api/management/v1/websub-apis")).send().await.unwrap();
     assert_eq!(anonymous.status(), 401);
 }

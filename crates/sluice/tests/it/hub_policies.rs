@@ -5,7 +5,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    CALLS_HERE, Gateway, Socket, Sse, Starting, Subscriber, policies, succeeded, until, webbroker_api, websub_api,
+    CALLS_HERE, Gateway, Socket, Sse, Starting, Subscriber, policies, succeeded, until, webbroker_api,
+    websub_api,
 };
 
 const BASE: &str = "/orders/v1.0";
@@ -41,8 +42,10 @@ async fn asked(gateway: &Gateway, mode: &str, channel: &str, callback: &str, key
 
 #[tokio::test]
 async fn policies_of_all_channels_run_before_those_of_the_channel_on_the_way_in_and_out() {
-    let all = json!({ "on_message_received": set("X-In", "all"), "on_message_delivery": set("X-Out", "all") });
-    let paid = json!({ "on_message_received": set("X-In", "paid"), "on_message_delivery": set("X-Out", "paid") });
+    let all =
+        json!({ "on_message_received": set("X-In", "all"), "on_message_delivery": set("X-Out", "all") });
+    let paid =
+        json!({ "on_message_received": set("X-In", "paid"), "on_message_delivery": set("X-Out", "paid") });
     let gateway = with_hooks(all, paid).await;
     let mut subscriber = Subscriber::start().await;
     for (channel, expected) in [("paid", "paid"), ("created", "all")] {
@@ -55,11 +58,13 @@ async fn policies_of_all_channels_run_before_those_of_the_channel_on_the_way_in_
 
 #[tokio::test]
 async fn headers_that_are_removed_are_gone_however_their_names_are_written() {
-    let remove = policies("remove-headers", &json!({ "request": { "headers": [{ "name": "x-GITHUB-event" }] } }));
+    let remove =
+        policies("remove-headers", &json!({ "request": { "headers": [{ "name": "x-GITHUB-event" }] } }));
     let gateway = with_hooks(json!({ "on_message_received": remove }), json!({})).await;
     let mut subscriber = Subscriber::start().await;
     subscriber.subscribe(&gateway, BASE, "paid", &[]).await;
-    let push = gateway.push(BASE, "paid", "x").header("X-GitHub-Event", "push").header("X-GitHub-Delivery", "1");
+    let push =
+        gateway.push(BASE, "paid", "x").header("X-GitHub-Event", "push").header("X-GitHub-Delivery", "1");
     assert_eq!(push.send().await.unwrap().status(), 202);
     let delivery = subscriber.delivery().await;
     assert_eq!((delivery.header("x-github-event"), delivery.header("x-github-delivery")), (None, Some("1")));
@@ -79,8 +84,10 @@ async fn a_condition_decides_for_which_messages_a_policy_runs() {
             assert_eq!(delivery.header("x-large").is_some(), is_marked, "{channel} {amount}");
         }
     }
-    let mut resource = websub_api("other", "/other", &json!({ "c": { "on_message_delivery": set("X", "y") } }));
-    resource["spec"]["channels"]["c"]["on_message_delivery"]["policies"][0]["executionCondition"] = json!("1 +");
+    let mut resource =
+        websub_api("other", "/other", &json!({ "c": { "on_message_delivery": set("X", "y") } }));
+    resource["spec"]["channels"]["c"]["on_message_delivery"]["policies"][0]["executionCondition"] =
+        json!("1 +");
     let answer = gateway.resource(Method::POST, "/websub-apis").json(&resource).send().await.unwrap();
     let told = succeeded(answer, 400).await;
     assert!(told["errors"].to_string().contains("executionCondition"), "{told}");
@@ -111,7 +118,8 @@ async fn who_has_no_key_may_neither_subscribe_nor_unsubscribe_where_the_channel_
 
     let list = succeeded(gateway.resource(Method::GET, keys).send().await.unwrap(), 200).await;
     assert!(list["totalCount"] == 1 && !list.to_string().contains(&text), "{list}");
-    let regenerate = gateway.resource(Method::POST, &format!("{keys}/partner-one/regenerate")).send().await.unwrap();
+    let regenerate =
+        gateway.resource(Method::POST, &format!("{keys}/partner-one/regenerate")).send().await.unwrap();
     let new = succeeded(regenerate, 200).await["apiKey"]["apiKey"].as_str().unwrap().to_owned();
     assert_eq!(asked(&gateway, "unsubscribe", "paid", &callback, &text).await, 401, "the former text");
     let revoked = gateway.resource(Method::DELETE, &format!("{keys}/partner-one")).send().await.unwrap();
@@ -150,7 +158,8 @@ async fn a_sender_needs_the_password_and_the_role_that_the_channel_asks_for() {
             { "name": "rbac", "version": "v1", "params": { "allowedRoles": [role] } },
         ] })
     };
-    let all = json!({ "on_message_received": policies("log-message", &json!({ "request": { "headers": true } })) });
+    let all =
+        json!({ "on_message_received": policies("log-message", &json!({ "request": { "headers": true } })) });
     let gateway = with_hooks(all, json!({ "on_message_received": group("writer") })).await;
     let push = async |user: Option<(&str, &str)>| {
         let push = gateway.push(BASE, "paid", "x");
@@ -164,7 +173,8 @@ async fn a_sender_needs_the_password_and_the_role_that_the_channel_asks_for() {
     assert_eq!(push(None).await, (401, true));
     assert_eq!(push(Some(("sender", "other"))).await, (401, true));
     assert_eq!(push(Some(("sender", "s3cret"))).await, (202, false));
-    let mut resource = websub_api("orders", "/orders", &json!({ "paid": { "on_message_received": group("admin") } }));
+    let mut resource =
+        websub_api("orders", "/orders", &json!({ "paid": { "on_message_received": group("admin") } }));
     resource["spec"]["channels"]["created"] = json!({});
     let changed = gateway.change(&resource).await;
     assert!(!changed.to_string().contains("s3cret"), "{changed}");
@@ -213,13 +223,18 @@ async fn all_three_hooks_of_a_web_broker_run_at_both_levels_in_their_order() {
         "on_produce": set("X-In", "all"),
         "on_consume": set("X-Out", "all"),
     });
-    resource["spec"]["channels"]["prices"] = json!({ "on_produce": set("X-In", "own"), "on_consume": set("X-Out", "own") });
+    resource["spec"]["channels"]["prices"] =
+        json!({ "on_produce": set("X-In", "own"), "on_consume": set("X-Out", "own") });
     gateway.make(&resource).await;
     for (channel, expected) in [("prices", "own"), ("other", "all")] {
         let mut socket = Socket::open(&gateway, &format!("/ticks/{channel}")).await;
         socket.send("x").await;
         let headers = socket.next().await.unwrap()["headers"].clone();
-        assert_eq!((&headers["X-In"], &headers["X-Out"]), (&json!([expected]), &json!([expected])), "{headers}");
+        assert_eq!(
+            (&headers["X-In"], &headers["X-Out"]),
+            (&json!([expected]), &json!([expected])),
+            "{headers}"
+        );
         let stream = Sse::request(&gateway, &format!("/ticks/{channel}")).await;
         assert_eq!(stream.headers()["x-met"], "all");
     }

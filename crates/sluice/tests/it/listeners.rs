@@ -11,7 +11,9 @@ use tokio::{
 };
 use tokio_tungstenite::connect_async;
 
-use crate::harness::{CALLS_HERE, Gateway, Starting, Subscriber, hub_api, log_broker, native_api, until, within};
+use crate::harness::{
+    CALLS_HERE, Gateway, Starting, Subscriber, hub_api, log_broker, native_api, until, within,
+};
 
 const ANYWHERE: &str = "127.0.0.1:0";
 
@@ -32,7 +34,8 @@ async fn every_address_serves_everything_of_its_kind() {
     let mut api = hub_api("Open", "/open", &json!({ "type": "log" }), &["c"]);
     let websocket = json!({ "type": "websocket", "configuration": { "frames": "text" } });
     api["receivers"].as_array_mut().unwrap().push(websocket);
-    let mut starting = Starting::run().file("sluice.yaml", CALLS_HERE).variable("SLUICE_CONFIG", "{dir}/sluice.yaml");
+    let mut starting =
+        Starting::run().file("sluice.yaml", CALLS_HERE).variable("SLUICE_CONFIG", "{dir}/sluice.yaml");
     for flag in ["--gateway-listen", "--management-listen", "--admin-listen"] {
         starting = starting.argument(flag).argument(ANYWHERE).argument(flag).argument(ANYWHERE);
     }
@@ -46,7 +49,8 @@ async fn every_address_serves_everything_of_its_kind() {
         let form = [("hub.mode", "subscribe"), ("hub.topic", "c"), ("hub.callback", &callback)];
         let answer = gateway.client().post(format!("{address}/open/hub")).form(&form).send().await.unwrap();
         assert_eq!(answer.status(), 202);
-        let (_socket, answer) = connect_async(format!("{}/open/c", address.replace("http", "ws"))).await.unwrap();
+        let (_socket, answer) =
+            connect_async(format!("{}/open/c", address.replace("http", "ws"))).await.unwrap();
         assert_eq!(answer.status(), 101);
     }
     gateway.has_verified(2.0).await;
@@ -82,7 +86,10 @@ async fn the_admin_address_tells_health_and_counters_without_a_password_and_noth
     assert!(page.lines().any(|line| line.starts_with("sluice_") && line.contains("open")), "{page}");
     for method in [Method::POST, Method::PUT, Method::DELETE] {
         let answer = gateway.client().request(method, format!("{admin}/ready")).send().await.unwrap();
-        assert_eq!((answer.status().as_u16(), &answer.headers()["allow"]), (405, &"GET, HEAD".parse().unwrap()));
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["allow"]),
+            (405, &"GET, HEAD".parse().unwrap())
+        );
     }
 }
 
@@ -100,9 +107,27 @@ async fn an_api_whose_kafka_is_away_is_named_and_keeps_nobody_from_being_ready()
     let (status, ready) = asked(&gateway, "/ready").await;
     assert_eq!((status, &ready["status"]), (200, &json!("READY")), "{ready}");
     let not_up = ready["notUp"].as_array().unwrap();
-    assert_eq!((not_up.len(), &not_up[0]["api"], &not_up[0]["code"]), (1, &json!("away"), &json!("broker.unreachable")));
+    assert_eq!(
+        (not_up.len(), &not_up[0]["api"], &not_up[0]["code"]),
+        (1, &json!("away"), &json!("broker.unreachable"))
+    );
     assert!(!ready.to_string().contains(&nobody.to_string()), "addresses are not for everybody: {ready}");
     gateway.publish("/here", "x").await;
+}
+
+#[tokio::test]
+async fn a_definition_file_that_is_refused_is_named_and_keeps_nobody_from_being_ready() {
+    let mut broken = native_api("Broken", "/broken", &log_broker("t"));
+    broken["receivers"] = json!([]);
+    let gateway = watched().api(&native_api("Here", "/here", &log_broker("t"))).api(&broken).start().await;
+    let (status, ready) = asked(&gateway, "/ready").await;
+    assert_eq!((status, &ready["status"]), (200, &json!("READY")), "{ready}");
+    let not_up = ready["notUp"].as_array().unwrap();
+    assert_eq!((not_up.len(), &not_up[0]["code"]), (1, &json!("api.notServed")), "{ready}");
+    assert!(
+        not_up[0]["file"].is_string() && not_up[0]["reason"].as_str().unwrap().contains("receivers"),
+        "{ready}"
+    );
 }
 
 #[tokio::test]
@@ -116,7 +141,8 @@ async fn a_gateway_that_stops_is_not_ready_while_what_is_in_flight_finishes() {
     let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
     within("the gateway to ask for the body", post.read_exact(&mut go_on)).await.unwrap();
     gateway.signal("-TERM");
-    let stops = || async { asked(&gateway, "/ready").await == (503, json!({ "status": "NOT_READY", "notUp": [] })) };
+    let stops =
+        || async { asked(&gateway, "/ready").await == (503, json!({ "status": "NOT_READY", "notUp": [] })) };
     until("the gateway to say that it stops", stops).await;
     assert_eq!(asked(&gateway, "/health").await.0, 200);
     post.write_all(b"xy").await.unwrap();

@@ -10,8 +10,8 @@ use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 
 use crate::harness::{
-    Answer, CALLS_HERE, Delivery, Gateway, Starting, Subscriber, hub_api, kafka_of_channels, kafka_topic, succeeded,
-    until, websub_api,
+    Answer, CALLS_HERE, Delivery, Gateway, Starting, Subscriber, hub_api, kafka_of_channels, kafka_topic,
+    succeeded, until, websub_api,
 };
 
 /// The base path of the API of most tests.
@@ -88,7 +88,8 @@ async fn a_request_is_answered_at_once_and_its_callback_asked_with_its_own_query
     assert!(question.parameter("hub.challenge").unwrap().len() >= 32, "{question:?}");
 
     // Nothing that is published before the answer of the callback is missed.
-    let push = gateway.push(BASE, "created", "{\"n\": 1}").header("Content-Type", "application/json; charset=utf-8");
+    let push =
+        gateway.push(BASE, "created", "{\"n\": 1}").header("Content-Type", "application/json; charset=utf-8");
     assert_eq!(push.send().await.unwrap().status(), 202);
     subscriber.answer(Answer::Confirm);
     let delivery = subscriber.delivery().await;
@@ -105,7 +106,11 @@ async fn a_topic_is_named_by_its_channel_or_its_url_also_in_an_api_that_was_made
                 spec: {displayName: orders, version: v1.0, context: /orders, channels: {created: {}, eu/paid: {}}}\n";
     let request = gateway.resource(Method::POST, "/websub-apis").header("Content-Type", "application/yaml");
     let made = succeeded(request.body(text).send().await.unwrap(), 201).await;
-    assert_eq!((&made["status"]["id"], &made["status"]["state"]), (&json!("orders"), &json!("deployed")), "{made}");
+    assert_eq!(
+        (&made["status"]["id"], &made["status"]["state"]),
+        (&json!("orders"), &json!("deployed")),
+        "{made}"
+    );
 
     let mut subscriber = Subscriber::start().await;
     let callback = subscriber.url("/");
@@ -164,7 +169,9 @@ async fn misses_nothing(broker: Value, topic: &str) {
     for round in 0..100 {
         let target = format!("/{round}");
         let callback = subscriber.url(&target);
-        gateway.ask_hub("/open", &[("hub.mode", "subscribe"), ("hub.topic", "c"), ("hub.callback", &callback)]).await;
+        gateway
+            .ask_hub("/open", &[("hub.mode", "subscribe"), ("hub.topic", "c"), ("hub.callback", &callback)])
+            .await;
         gateway.pushed("/open", "c", &round.to_string()).await;
         while !first.contains_key(&target) {
             let delivery = subscriber.delivery().await;
@@ -206,11 +213,16 @@ async fn deliveries_end_with_the_lease() {
 async fn a_lease_is_what_was_asked_for_up_to_the_maximum_and_the_default_otherwise() {
     let mut api = hub_api("Open", "/open", &log(), &["c"]);
     let settings = api["receivers"][0]["configuration"].as_object_mut().unwrap();
-    settings.extend([("defaultLeaseSeconds".to_owned(), json!(500)), ("maxLeaseSeconds".to_owned(), json!(1000))]);
+    settings.extend([
+        ("defaultLeaseSeconds".to_owned(), json!(500)),
+        ("maxLeaseSeconds".to_owned(), json!(1000)),
+    ]);
     let gateway = Starting::run().config(CALLS_HERE).api(&api).start().await;
     let mut subscriber = Subscriber::start().await;
     let callback = subscriber.url("/");
-    for (asked, granted) in [(None, "500"), (Some("1"), "1"), (Some("1000"), "1000"), (Some("99999999999"), "1000")] {
+    for (asked, granted) in
+        [(None, "500"), (Some("1"), "1"), (Some("1000"), "1000"), (Some("99999999999"), "1000")]
+    {
         let mut form = vec![("hub.mode", "subscribe"), ("hub.topic", "c"), ("hub.callback", &callback)];
         form.extend(asked.map(|asked| ("hub.lease_seconds", asked)));
         gateway.ask_hub("/open", &form).await;
@@ -222,12 +234,16 @@ async fn a_lease_is_what_was_asked_for_up_to_the_maximum_and_the_default_otherwi
 async fn a_renewal_replaces_secret_and_lease_and_neither_loses_nor_repeats_a_message() {
     let gateway = with_hub().await;
     let mut subscriber = Subscriber::start().await;
-    subscriber.subscribe(&gateway, BASE, "paid", &[("hub.secret", "old"), ("hub.lease_seconds", "1000")]).await;
+    subscriber
+        .subscribe(&gateway, BASE, "paid", &[("hub.secret", "old"), ("hub.lease_seconds", "1000")])
+        .await;
     gateway.pushed(BASE, "paid", "one").await;
     let before = listed(&gateway, "orders").await;
     assert!(is_signed(&subscriber.delivery().await, "old"));
 
-    subscriber.subscribe(&gateway, BASE, "paid", &[("hub.secret", "new"), ("hub.lease_seconds", "2000")]).await;
+    subscriber
+        .subscribe(&gateway, BASE, "paid", &[("hub.secret", "new"), ("hub.lease_seconds", "2000")])
+        .await;
     gateway.pushed(BASE, "paid", "two").await;
     let delivery = subscriber.delivery().await;
     assert!(is_signed(&delivery, "new") && delivery.body == b"two", "{delivery:?}");
@@ -269,7 +285,10 @@ async fn who_has_unsubscribed_and_said_so_is_called_no_more_also_after_a_restart
         .await;
     let question = subscriber.question().await;
     assert_eq!(question.parameter("hub.mode"), Some("unsubscribe"));
-    assert_eq!((question.parameter("hub.topic"), question.parameter("hub.lease_seconds")), (Some("paid"), None));
+    assert_eq!(
+        (question.parameter("hub.topic"), question.parameter("hub.lease_seconds")),
+        (Some("paid"), None)
+    );
     gateway.has_verified(3.0).await;
     gateway.pushed(BASE, "paid", "one").await;
     assert_eq!(witness.delivery().await.text(), "one");

@@ -88,14 +88,7 @@ pub(super) fn told(read: &ReadConsumer, error: RegistryError) -> Refusal {
 
 /// The same where a body has dates only.
 pub(super) fn dates_told(error: RegistryError) -> Refusal {
-    let snake = |path: &str| if path == "endingAt" { "ending_at".to_owned() } else { path.to_owned() };
-    match error {
-        RegistryError::Invalid(problems) => {
-            let problems = problems.into_iter().map(|it| Problem { path: snake(&it.path), ..it });
-            problems.collect::<Vec<_>>().into()
-        }
-        other => other.into(),
-    }
+    error.at(|path| if path == "endingAt" { "ending_at" } else { path }.to_owned()).into()
 }
 
 /// What would restrict a subscription and can not be honoured must not be passed over.

@@ -14,7 +14,9 @@ use std::{
 use sluice_api::{ApiId, EventApi, Problem};
 use sluice_store::{ApiRecord, Timestamp};
 
-use super::{Among, Inner, ManagedApi, Origin, Registry, RegistryError, masks, plans::first_record};
+use super::{
+    Among, Inner, ManagedApi, Origin, Registry, RegistryError, masks, plans::first_record, sentences,
+};
 
 /// What a file holds: a definition, or the reasons why it can not be read.
 pub type FileDefinition = Result<EventApi, Vec<Problem>>;
@@ -113,11 +115,18 @@ impl Inner {
 
     /// Lets readers see which event APIs do not run in the form that their file has now.
     fn show_faults(&self, faults: &Faults) {
-        for api in self.write().apis.values_mut() {
-            if let Some(problems) = file_of(api).and_then(|file| faults.get(file)) {
+        let mut state = self.write();
+        let mut refused: BTreeMap<_, _> =
+            faults.iter().map(|(file, problems)| (file.clone(), sentences(problems))).collect();
+        for api in state.apis.values_mut() {
+            if let Some(file) = file_of(api)
+                && let Some(problems) = faults.get(file)
+            {
+                refused.remove(file);
                 *api = Arc::new(ManagedApi { faults: problems.clone(), ..(**api).clone() });
             }
         }
+        state.refused_files = refused;
     }
 }
 

@@ -9,7 +9,7 @@ mod settling;
 use std::sync::{Arc, Weak};
 
 use futures_util::future::BoxFuture;
-use sluice_api::{ApiId, EventApi, ReceiverConfig, SubscriptionId, WebsubConfig};
+use sluice_api::{ApiId, SubscriptionId, WebsubConfig};
 use sluice_store::{ApiRecord, HubBeginning, HubMode, HubRequestRecord, Timestamp};
 use sluice_websub::{Begins, Desk, DeskError, HubRequest, Mode, Standing};
 
@@ -27,17 +27,9 @@ impl Registry {
     }
 }
 
-/// The settings of the hub of an API, where it has one.
-fn websub(definition: &EventApi) -> Option<&WebsubConfig> {
-    definition.receivers.iter().find_map(|receiver| match &receiver.configuration {
-        ReceiverConfig::Websub(settings) => Some(&**settings),
-        _ => None,
-    })
-}
-
 /// The settings by which the subscribers at the hub of an API are called.
 pub(super) fn served_websub(record: &ApiRecord) -> Option<&WebsubConfig> {
-    websub(record.deployed.as_ref().unwrap_or(&record.draft))
+    record.deployed.as_ref().unwrap_or(&record.draft).websub()
 }
 
 /// The desk of a registry that may be gone.

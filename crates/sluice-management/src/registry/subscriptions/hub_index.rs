@@ -48,14 +48,18 @@ impl HubIndex {
         if let Some(end) = record.ending_at {
             self.leases.remove(&(end, record.id.clone()));
         }
-        let Some(callbacks) = of_api.open.get_mut(channel(record)) else { return };
-        let callback = &record.consumer.callback.callback_url;
-        // Another one may have its place by now.
-        if callbacks.get(callback) == Some(&record.id) {
-            callbacks.remove(callback);
+        if let Some(callbacks) = of_api.open.get_mut(channel(record)) {
+            let callback = &record.consumer.callback.callback_url;
+            // Another one may have its place by now.
+            if callbacks.get(callback) == Some(&record.id) {
+                callbacks.remove(callback);
+            }
+            if callbacks.is_empty() {
+                of_api.open.remove(channel(record));
+            }
         }
-        if callbacks.is_empty() {
-            of_api.open.remove(channel(record));
+        if of_api.open.is_empty() && of_api.closed.is_empty() {
+            self.of_apis.remove(&record.api);
         }
     }
 

@@ -31,7 +31,7 @@ impl Socket {
             let name: http::HeaderName = name.parse().unwrap();
             request.headers_mut().append(name, value.parse().unwrap());
         }
-        match within("the answer to a handshake", connect_async(request)).await {
+        match within("the answer to a handshake", Box::pin(connect_async(request))).await {
             Ok((socket, _)) => Ok(Self(socket)),
             Err(Error::Http(answer)) => Err(answer.status().as_u16()),
             Err(error) => panic!("{error}"),
@@ -48,13 +48,17 @@ impl Socket {
 
     /// The next frame with a message, or the code by which the gateway closes.
     pub(crate) async fn frame(&mut self) -> Result<Message, u16> {
-        loop {
-            match within("a frame", self.0.next()).await.expect("no close frame").unwrap() {
-                Message::Close(frame) => return Err(frame.map_or(1005, |frame| frame.code.into())),
-                Message::Ping(_) | Message::Pong(_) => {}
-                message => return Ok(message),
+        // As a whole: signs of life do not make a message come.
+        within("a frame", async {
+            loop {
+                match self.0.next().await.expect("no close frame").unwrap() {
+                    Message::Close(frame) => return Err(frame.map_or(1005, |frame| frame.code.into())),
+                    Message::Ping(_) | Message::Pong(_) => {}
+                    message => return Ok(message),
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next text.

@@ -107,7 +107,9 @@ impl Subscriber {
 
     /// The same for the deliveries to one path.
     pub(crate) fn take_at(&self, target: &str, status: Option<u16>) {
-        self.told.statuses.send_modify(|statuses| drop(statuses.insert(target.to_owned(), status)));
+        self.told.statuses.send_modify(|statuses| {
+            statuses.insert(target.to_owned(), status);
+        });
     }
 
     /// What it is asked next.
@@ -131,7 +133,7 @@ impl Subscriber {
 
     /// What it was brought and nobody has looked at.
     pub(crate) fn unread(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.deliveries.try_recv().ok()).map(|delivery| delivery.text()).collect()
+        std::iter::from_fn(|| self.deliveries.try_recv().ok()).map(Delivery::text).collect()
     }
 
     /// Whether nothing has come, neither question nor delivery, that was not looked at.
@@ -206,15 +208,6 @@ impl Gateway {
     pub(crate) async fn hub(&self, base: &str, form: &[(&str, &str)]) -> reqwest::Response {
         let request = self.client().post(self.url(&format!("{base}/hub"))).form(form);
         within("the answer of the hub", request.send()).await.unwrap()
-    }
-
-    /// Has a publisher tell the hub of content, which must be acknowledged.
-    pub(crate) async fn publish_by_hub(&self, base: &str, topic: &str, content: &str) {
-        let url = self.url(&format!("{base}/hub?hub.mode=publish&hub.topic={topic}"));
-        let post = self.client().post(url).header("Content-Type", "text/plain").body(content.to_owned());
-        let answer = within("the answer of the hub", post.send()).await.unwrap();
-        let status = answer.status();
-        assert_eq!((status, answer.text().await.unwrap()), (StatusCode::ACCEPTED, String::new()));
     }
 
     /// Waits until so many requests to hubs of this process were verified and settled.
