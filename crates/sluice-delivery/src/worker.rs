@@ -140,6 +140,18 @@ impl Worker {
         }
     }
 
+    /// Waits for the API to change that does not have the channel: as for one that is not deployed, since an edit may
+    /// bring it back. The position is where it goes on then.
+    async fn await_channel(&mut self, subscription: &Subscription, unknown: &Failure) {
+        self.watched.failed(unknown);
+        warn!(
+            api = %subscription.api, subscription = %self.id, code = unknown.code, reason = %unknown.message,
+            "A subscription waits for its channel."
+        );
+        self.watched.set_stage(Stage::Blocked);
+        self.orders.changed().await;
+    }
+
     /// Serves the subscription until something changes; why it failed, if it did.
     async fn serve(&mut self, subscription: &Arc<Subscription>, deployed: Deployed) -> Option<Failure> {
         let former = self.callback.replace(subscription.callback.clone());
@@ -149,8 +161,10 @@ impl Worker {
         }
         let to = match Leg::of(deployed, subscription) {
             Ok(to) => to,
-            // It leaves nothing behind: its position is where it goes on.
-            Err(unknown) => return Some(unknown),
+            Err(unknown) => {
+                self.await_channel(subscription, &unknown).await;
+                return None;
+            }
         };
         self.heed(to.clone());
         if self.moving.as_ref().is_some_and(Moving::is_due) {
