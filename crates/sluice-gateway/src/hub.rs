@@ -160,6 +160,13 @@ impl Gateway {
     }
 }
 
+/// What is told at the address of a topic that an API with a hub does not have.
+pub(crate) fn no_topic(deployment: &Deployment, below: &str) -> Option<Refusal> {
+    let topic =
+        Some(below.trim_matches('/')).filter(|topic| !topic.is_empty() && deployment.api.websub().is_some());
+    topic.and_then(|topic| bound(deployment, topic).err())
+}
+
 /// What receivers are given for a channel.
 pub(crate) fn bound<'d>(deployment: &'d Deployment, channel: &str) -> Result<&'d Arc<Binding>, Refusal> {
     deployment.channels.get(channel).ok_or_else(|| {

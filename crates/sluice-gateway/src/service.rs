@@ -102,7 +102,10 @@ impl Gateway {
             if request.method() == Method::GET && deployment.receiver("websocket").is_some() {
                 return Err(websocket::upgrade_required());
             }
-            return Err(self.no_receiver());
+            let path = request.uri().path();
+            return Err(
+                hub::no_topic(deployment, &path[path.len() - below..]).unwrap_or_else(|| self.no_receiver())
+            );
         };
         if let Some(refusal) = deployment.unkept_promise(receiver) {
             return Err(refusal);

@@ -111,6 +111,7 @@ async fn a_topic_says_where_its_hub_is_also_where_a_stream_is_served_at_its_addr
     }
     let other = gateway.client().get(gateway.url("/orders/v1.0/other")).send().await.unwrap();
     assert_eq!((other.status().as_u16(), other.headers().contains_key("link")), (404, false));
+    assert_eq!(other.json::<Value>().await.unwrap()["code"], "channel.unknown");
     let no_hub = gateway.client().get(gateway.url("/ticks/c")).send().await.unwrap();
     assert!(!no_hub.headers().contains_key("link"));
 }
