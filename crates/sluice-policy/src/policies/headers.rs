@@ -46,3 +46,12 @@ pub(super) fn no_request(hook: Hook) -> Option<Problem> {
         "The request is past at 'respond'; write it as 'response', or put the policy at another hook.";
     (hook == Hook::Respond).then(|| Problem::new("request", "document.field", message))
 }
+
+/// What speaks against lists of headers for the request, and for the answer, by whether they are there.
+pub(super) fn misplaced(hook: Hook, request: bool, response: bool) -> Vec<Problem> {
+    if !request && !response {
+        let message = "Headers are needed here, or at 'response'.";
+        return vec![Problem::new("request", "document.field", message)];
+    }
+    no_request(hook).filter(|_| request).into_iter().collect()
+}

@@ -12,7 +12,7 @@ use sluice_message::{Headers, Message};
 
 use super::{
     header_name,
-    headers::{answer_header_name, change_request, changed, no_request},
+    headers::{answer_header_name, change_request, changed, misplaced},
 };
 use crate::{
     Caller, Entry, Hook, Policy, Rejection, Verdict,
@@ -70,17 +70,7 @@ struct RemoveHeaders(Vec<Box<str>>);
 
 fn build(configuration: Json, hook: Hook, site: &Site<'_>) -> Result<Arc<dyn Policy>, Vec<Problem>> {
     let Settings { request, response } = from_value(configuration).map_err(|problem| vec![problem])?;
-    let mut problems = Vec::new();
-    if request.is_none() && response.is_none() {
-        problems.push(Problem::new(
-            "request",
-            "document.field",
-            "Headers are needed here, or at 'response'.",
-        ));
-    }
-    if request.is_some() {
-        problems.extend(no_request(hook));
-    }
+    let mut problems = misplaced(hook, request.is_some(), response.is_some());
     if response.is_some() && hook != Hook::Respond {
         let message = "There is no answer yet from which they could be removed; put this at 'respond'.";
         problems.push(Problem::new("response", "document.field", message));

@@ -12,7 +12,7 @@ use sluice_message::{Headers, Message};
 
 use super::{
     Named, header_name,
-    headers::{answer_header_name, change_request, changed, fits_http, no_request},
+    headers::{answer_header_name, change_request, changed, fits_http, misplaced},
     not_longer,
 };
 use crate::{Caller, Entry, Hook, Policy, Rejection, Verdict, catalogue::schema_of, site::Site};
@@ -69,17 +69,7 @@ type Assigned = Vec<(Box<str>, Expression)>;
 
 fn build(configuration: Json, hook: Hook, site: &Site<'_>) -> Result<Arc<dyn Policy>, Vec<Problem>> {
     let Settings { request, response } = from_value(configuration).map_err(|problem| vec![problem])?;
-    let mut problems = Vec::new();
-    if request.is_none() && response.is_none() {
-        problems.push(Problem::new(
-            "request",
-            "document.field",
-            "Headers are needed here, or at 'response'.",
-        ));
-    }
-    if request.is_some() {
-        problems.extend(no_request(hook));
-    }
+    let mut problems = misplaced(hook, request.is_some(), response.is_some());
     if response.is_some() && hook.has_message() {
         let message = "A message has no answer of its own; put this at 'connect', 'subscribe', 'unsubscribe' or \
                        'respond'.";
