@@ -7,11 +7,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::{kafka, kafka_jars, run, supervised::Supervised};
+use crate::{jars, run, supervised::Supervised};
 
 /// Runs the suite with these arguments; `--debug` is for this tool, the others are the suite's.
 pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode, String> {
-    kafka::require_java()?;
+    jars::require_java()?;
     let is_debug = arguments.contains(&"--debug");
     let mut build = run::cargo();
     build.args(["build", "--package", "sluice", "--package", "sluice-chaos"]);
@@ -35,7 +35,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode, String> {
         suite.args(["--seed", &seed]);
     }
     suite.arg("--gateway").arg(programs.join("sluice")).arg("--directory").arg(data).arg("--logs").arg(logs);
-    suite.arg("--kafka-jars").arg(kafka_jars::directory()?);
+    suite.arg("--kafka-jars").arg(jars::KAFKA.directory()?);
     Ok(run::exit_code(Supervised::start(&suite, None, Some(data))?.wait()?))
 }
 

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ApiChannel, Broker, Cors, Flow, Guarantees, Plan, Receiver, ReceiverConfig, ResponseTemplate, Secret,
-    WebhookReceiverConfig, WebsubConfig, flow,
+    ApiChannel, Balancing, Broker, Cors, Flow, Guarantees, Plan, Receiver, ReceiverConfig, ResponseTemplate,
+    Secret, WebhookReceiverConfig, WebsubConfig, flow,
 };
 
 /// The id of an event API: letters, digits, `-`, `_` and `.`, at most 64.
@@ -45,8 +45,12 @@ pub struct EventApi {
     pub cors: Option<Cors>,
     /// How web clients connect; at most one of each kind.
     pub receivers: Vec<Receiver>,
-    /// The broker behind the receivers, then those that only take dead letters.
+    /// The brokers. The group of the first serves receivers; the others take dead letters, or what policies choose
+    /// them for.
     pub brokers: Vec<Broker>,
+    /// By group, how its brokers share what is published to it; in turn where it is not named.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub balancing: BTreeMap<String, Balancing>,
     /// Its named parts, each with topics of its own; the topics are then not set at the broker. One whole when empty.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub channels: BTreeMap<String, ApiChannel>,
@@ -152,10 +156,30 @@ impl Default for Limits {
 }
 
 impl EventApi {
-    /// The broker that a receiver names for its dead letters: the one of this name, or the first of this group.
-    pub fn dead_letter_broker(&self, endpoint: &str) -> Option<&Broker> {
-        let named = self.brokers.iter().find(|broker| broker.name == endpoint);
-        named.or_else(|| self.brokers.iter().find(|broker| broker.group == endpoint))
+    /// The brokers of a group with their indexes, in the order in which they stand.
+    pub fn group<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (usize, &'a Broker)> {
+        self.brokers.iter().enumerate().filter(move |(_, broker)| broker.group == name)
+    }
+
+    /// The brokers that serve receivers, with their indexes: those of the group of the first.
+    pub fn serving(&self) -> impl Iterator<Item = (usize, &Broker)> {
+        self.brokers.first().into_iter().flat_map(|first| self.group(&first.group))
+    }
+
+    /// The broker of this name, or the brokers of the group of this name, with their indexes; none where there is
+    /// neither.
+    pub fn named<'a>(&'a self, endpoint: &'a str) -> impl Iterator<Item = (usize, &'a Broker)> {
+        let alone = self.brokers.iter().any(|broker| broker.name == endpoint);
+        self.brokers
+            .iter()
+            .enumerate()
+            .filter(move |(_, broker)| if alone { broker.name == endpoint } else { broker.group == endpoint })
+    }
+
+    /// The broker that a receiver names for its dead letters, or the first of the group; those of a group have the
+    /// same topics.
+    pub fn dead_letter_broker<'a>(&'a self, endpoint: &'a str) -> Option<&'a Broker> {
+        self.named(endpoint).next().map(|(_, broker)| broker)
     }
 
     /// The settings of its hub, where it has one.

@@ -12,8 +12,8 @@ mod event_api;
 mod flow;
 mod guarantees;
 mod hub;
+mod journal;
 mod json_path;
-mod kafka;
 mod plan;
 mod problem;
 mod qos;
@@ -30,7 +30,14 @@ mod websub;
 
 pub use answer::{Cors, ResponseTemplate};
 pub use broker::{
-    AutoOffsetReset, Broker, BrokerConfig, ConsumerSettings, LogConfig, LogProducer, MockConfig, NameValue,
+    AmqpAddresses, AmqpConfig, AmqpTopics, AutoOffsetReset, Balancing, Broker, BrokerAuth, BrokerConfig,
+    BrokerEndpoint, BrokerKeyStore, BrokerSecurity, BrokerTls, BrokerTrustStore, ClientCredentials,
+    Compression, ConsumerSettings, ExpressionSetting, IsolationLevel, KafkaAutoCreate, KafkaConfig,
+    KafkaConsumer, KafkaOauth, KafkaProducer, KafkaSecurity, KeyStore, LogConfig, LogProducer, MockConfig,
+    MqttConfig, MqttConsumer, MqttProducer, MqttRetained, MqttTransport, MqttVersion, NameValue,
+    RabbitmqConfig, RabbitmqConsumer, RabbitmqExchange, RabbitmqProducer, RabbitmqQueue, RabbitmqQueueType,
+    Sasl, SaslMechanism, SecurityProtocol, Side, SolaceConfig, SolaceSemp, SolaceTransport, StoreType, Tls,
+    TrustStore, has_expression,
 };
 pub use callback::{
     Assertion, AssertionAlgorithm, AssertionClaim, AssertionKey, BasicCredentials, Callback, CallbackAuth,
@@ -43,10 +50,6 @@ pub use flow::{Channel, ChannelOperator, Flow, HttpSelector, Operation, Step};
 pub use guarantees::{Guarantees, SlowClients, Spool, UnknownPosition};
 pub use hub::{HubSignature, HubTerms};
 pub use json_path::JsonPath;
-pub use kafka::{
-    Compression, KafkaConfig, KafkaProducer, KafkaSecurity, KeyStore, Sasl, SaslMechanism, SecurityProtocol,
-    StoreType, Tls, TrustStore,
-};
 pub use plan::{Plan, PlanId, PlanSecurity, PlanStatus, PlanValidation};
 pub use problem::Problem;
 pub use qos::{Offer, Qos, offered, offers};

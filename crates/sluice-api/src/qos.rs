@@ -51,9 +51,14 @@ struct Keeps {
 }
 
 /// The brokers.
-const BROKERS: [Keeps; 3] = [
+const BROKERS: [Keeps; 7] = [
     Keeps { kind: "log", replays: true, stores: true },
     Keeps { kind: "kafka", replays: true, stores: true },
+    // What these do not keep, the gateway's journal does.
+    Keeps { kind: "mqtt5", replays: true, stores: true },
+    Keeps { kind: "solace", replays: true, stores: true },
+    Keeps { kind: "amqp", replays: true, stores: true },
+    Keeps { kind: "rabbitmq", replays: true, stores: true },
     // It makes the same messages for each reader, numbered, and keeps nothing that is published.
     Keeps { kind: "mock", replays: true, stores: false },
 ];

@@ -5,31 +5,45 @@
 //! its beginning and one at its end, however many clients meet it.
 
 use std::{
+    error::Error,
     fmt::Display,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
     ClientContext,
+    client::OAuthToken,
     config::RDKafkaLogLevel,
     consumer::ConsumerContext,
     error::{KafkaError, RDKafkaErrorCode},
 };
 use sluice_broker::{DriverError, ErrorKind};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::task::TaskTracker;
 use tracing::{Level, debug, info, trace, warn};
 
 use crate::{
     error::{is_passing, kind_of},
     throttle::{QUIET, Throttle},
+    tokens::Tokens,
 };
+
+/// How long a refusal must stand until calls under way count as refused. One broker of several may refuse for a
+/// moment while others answer.
+const GRACE: Duration = Duration::from_secs(1);
+/// How librdkafka begins to say that it was given no token, which the token endpoint's own trouble explains.
+const NO_TOKEN: &str = "Failed to acquire SASL OAUTHBEARER token";
 
 /// The cluster behind a driver.
 #[derive(Debug)]
 pub(crate) struct Cluster {
     servers: String,
     trouble: Mutex<Trouble>,
+    /// Whether no connection can come about until somebody acts, as far as the cluster has said so since it answered.
+    is_refused: watch::Sender<bool>,
+    /// What Kafka wants to see of a login by token.
+    tokens: Option<Tokens>,
     /// What librdkafka warned of, by the name that it gives to the occasion.
     warnings: Mutex<Throttle>,
     /// The ends of clients under way, so that closing can wait for them.
@@ -61,20 +75,78 @@ impl Trouble {
 }
 
 impl Cluster {
-    pub(crate) fn new(servers: &str) -> Arc<Self> {
+    pub(crate) fn new(servers: &str, tokens: Option<Tokens>) -> Arc<Self> {
         Arc::new(Self {
             servers: servers.to_owned(),
             trouble: Mutex::default(),
+            is_refused: watch::Sender::new(false),
+            tokens,
             warnings: Mutex::default(),
             ends: TaskTracker::new(),
         })
+    }
+
+    /// The addresses, as the settings have them.
+    pub(crate) fn servers(&self) -> &str {
+        &self.servers
+    }
+
+    /// Whether clients log in by a token, which they must be given before they can connect.
+    pub(crate) const fn uses_tokens(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// Resolves when there is what a login takes.
+    pub(crate) async fn ready(&self, patience: Duration) -> Result<(), DriverError> {
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        let servers = &self.servers;
+        tokens.ready(patience).await.map_err(|DriverError { kind, message }| {
+            DriverError::new(
+                kind,
+                format!("There is no token to log in to Kafka at {servers} with: {message}"),
+            )
+        })
+    }
+
+    /// Keeps no client waiting for a token any more.
+    pub(crate) fn end(&self) {
+        self.tokens.iter().for_each(Tokens::end);
+    }
+
+    /// What a call comes to, or its error as soon as it is plain that no connection can come about.
+    pub(crate) async fn unless_refused<T>(
+        &self,
+        doing: impl Display,
+        call: impl Future<Output = T>,
+    ) -> Result<T, DriverError> {
+        tokio::select! {
+            biased;
+            done = call => Ok(done),
+            () = self.refused() => Err(self.timed_out(doing)),
+        }
+    }
+
+    /// Resolves when the cluster has refused every login for a while.
+    async fn refused(&self) {
+        let mut is_refused = self.is_refused.subscribe();
+        loop {
+            // The sender is this cluster's.
+            let _ = is_refused.wait_for(|refused| *refused).await;
+            tokio::select! {
+                () = sleep(GRACE) => return,
+                _ = is_refused.wait_for(|refused| !*refused) => {}
+            }
+        }
     }
 
     /// The error of a call; `doing` begins its sentence, as in "Publishing to the topic 'orders'".
     pub(crate) fn error(&self, doing: impl Display, error: &KafkaError) -> DriverError {
         let servers = &self.servers;
         let kind = kind_of(error);
-        let reason = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
+        let reason = match error {
+            KafkaError::ClientConfig(_, reason, name, _) => format!("the property '{name}': {reason}"),
+            _ => error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string()),
+        };
         let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match &trouble.last {
             Some((ErrorKind::Refused, trouble)) if kind == ErrorKind::Unreachable => DriverError::new(
@@ -112,6 +184,7 @@ impl Cluster {
 
     /// Notes that the cluster answers, so that older trouble explains no later error.
     pub(crate) fn answered(&self) {
+        self.is_refused.send_if_modified(|refused| std::mem::replace(refused, false));
         if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).ends(Instant::now()) {
             info!(servers = %self.servers, "Kafka answers again.");
         }
@@ -120,16 +193,20 @@ impl Cluster {
     fn failed(&self, error: &KafkaError, reason: &str) {
         debug!(servers = %self.servers, reason, "A client of Kafka reports an error.");
         // What concerns a topic or a group goes to whoever asked for it.
-        if !is_passing(error) {
+        if !is_passing(error) || reason.starts_with(NO_TOKEN) {
             return;
         }
+        let is_refusal = kind_of(error) == ErrorKind::Refused || is_about_certificates(error, reason);
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let is_summary = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
         if !is_summary || trouble.last.is_none() {
             trouble.last = Some((kind_of(error), reason.to_owned()));
         }
         // Single brokers come and go; worth a line is that none is left, or that they refuse us.
-        let is_outage = is_summary || kind_of(error) == ErrorKind::Refused;
+        let is_outage = is_summary || is_refusal;
+        if is_refusal {
+            self.is_refused.send_if_modified(|refused| !std::mem::replace(refused, true));
+        }
         if is_outage && trouble.begins(Instant::now()) {
             let reason = trouble.last.as_ref().map_or(reason, |(_, reason)| reason);
             warn!(servers = %self.servers, reason, "Kafka does not answer; connections are tried again until it does.");
@@ -151,12 +228,19 @@ impl Cluster {
     }
 }
 
+/// Whether one side does not trust the other, which lasts. librdkafka has one code for all that can go wrong with TLS.
+fn is_about_certificates(error: &KafkaError, reason: &str) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::SSL) && reason.contains("certificate")
+}
+
 /// How much a line of librdkafka's log matters to an operator.
 fn severity(level: RDKafkaLogLevel, facility: &str, line: &str) -> Level {
     use RDKafkaLogLevel::{Alert, Critical, Debug, Emerg, Error, Info, Notice, Warning};
     match (level, facility) {
         // What comes as an error too, and is told there.
         (_, "FAIL" | "ERROR") => Level::TRACE,
+        // Properties are given to producers and readers alike, and each of them takes what concerns it.
+        (_, "CONFWARN") => Level::DEBUG,
         // A Kafka that is just starting has no numbers to give to producers yet.
         (Warning, "GETPID") if line.ends_with("retrying") => Level::DEBUG,
         (Emerg | Alert | Critical | Error | Warning, _) => Level::WARN,
@@ -165,17 +249,39 @@ fn severity(level: RDKafkaLogLevel, facility: &str, line: &str) -> Level {
     }
 }
 
-/// Takes down for the cluster what a client of librdkafka reports.
+/// Takes down for the cluster what a client of librdkafka reports, and gives it tokens.
 #[derive(Debug, Clone)]
-pub(crate) struct Listener(pub(crate) Arc<Cluster>);
+pub(crate) struct Listener {
+    pub(crate) cluster: Arc<Cluster>,
+    /// Whether the thread that asks for a token may be kept waiting for it.
+    may_wait: bool,
+}
+
+impl Listener {
+    pub(crate) fn new(cluster: &Arc<Cluster>) -> Self {
+        Self { cluster: cluster.clone(), may_wait: false }
+    }
+
+    /// For a client with a thread of its own.
+    pub(crate) fn patient(cluster: &Arc<Cluster>) -> Self {
+        Self { may_wait: true, ..Self::new(cluster) }
+    }
+}
 
 impl ClientContext for Listener {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.0.log(level, facility, line);
+        self.cluster.log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.0.failed(&error, reason);
+        self.cluster.failed(&error, reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let tokens = self.cluster.tokens.as_ref().ok_or("there is nowhere to get a token from")?;
+        Ok(tokens.token(self.may_wait)?)
     }
 }
 

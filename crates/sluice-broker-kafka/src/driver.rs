@@ -24,11 +24,14 @@ use crate::{
     KafkaOptions,
     cluster::{Cluster, Listener},
     error::closed,
-    lookup::Lookup,
+    lookup::{Lookup, Partitions},
+    making::Making,
+    patterns::is_pattern,
     producer::{Delivery, Producer, is_remembered_as_missing},
     reader::{Reader, Starts},
     settings,
     stretch::Stretch,
+    tokens::Tokens,
 };
 
 /// How often a record is sent that Kafka calls invalid. It says so of every record of a batch in which one is, also
@@ -48,11 +51,14 @@ const SLACK: Duration = Duration::from_secs(2);
 /// A connection to one Kafka cluster.
 pub struct Kafka {
     cluster: Arc<Cluster>,
+    config: KafkaConfig,
     options: KafkaOptions,
     base: ClientConfig,
     producer_settings: ClientConfig,
     /// `None` once closed.
     clients: RwLock<Option<Clients>>,
+    /// Makes topics that are missing, where that is asked for.
+    making: Option<Making>,
     /// When the broker was last asked about a topic that librdkafka takes for missing.
     asked_again: Mutex<Option<Instant>>,
     /// When Kafka last refused the time of a message, which is the gateway's.
@@ -72,20 +78,29 @@ impl Kafka {
     ///
     /// Of kind [`ErrorKind::Configuration`], where the settings cannot work with any cluster.
     pub fn open(config: &KafkaConfig, options: KafkaOptions) -> Result<Self, DriverError> {
-        let cluster = Cluster::new(&settings::servers(config));
         let base = settings::client(config, &options)?;
+        let tokens = settings::client_credentials(config)?.map(Tokens::begin).transpose()?;
+        let cluster = Cluster::new(&settings::servers(config), tokens);
         let producer_settings = settings::producer(&base, config, &options);
-        let failed = |error: KafkaError| cluster.error("Opening the connection", &error);
-        let producer = Producer::open(&producer_settings, Listener(cluster.clone())).map_err(failed)?;
-        let lookup = Lookup::open(&base, cluster.clone(), options.answer_timeout).map_err(failed)?;
+        let failed = |error: KafkaError| {
+            cluster.end();
+            cluster.error("Opening the connection", &error)
+        };
+        let producer = Producer::open(&producer_settings, Listener::patient(&cluster)).map_err(failed)?;
+        let lookup_settings = settings::lookup(&base, config);
+        let (time, most) = (options.answer_timeout, options.pattern_topics);
+        let lookup = Lookup::open(&lookup_settings, cluster.clone(), time, most).map_err(failed)?;
+        let making = config.auto_create.clone();
+        let making = making.map(|how| Making::new(&base, how, cluster.clone(), time));
         let clients = Clients { producer: Arc::new(producer), lookup: Arc::new(lookup) };
-        let clients = RwLock::new(Some(clients));
         Ok(Self {
             cluster,
+            config: config.clone(),
             options,
             base,
             producer_settings,
-            clients,
+            clients: RwLock::new(Some(clients)),
+            making,
             asked_again: Mutex::default(),
             clock_refused: Mutex::default(),
         })
@@ -110,6 +125,7 @@ impl Kafka {
                 format!("The message has {size} bytes; at most {room} are held for Kafka at a time.");
             return Err(DriverError::new(ErrorKind::TooLarge, message));
         }
+        self.cluster.ready(self.options.publish_timeout).await?;
         let mut sent = self.send(topic, &message)?;
         if sent.as_ref().is_err_and(is_remembered_as_missing) && self.is_there_now(topic).await? {
             sent = self.send(topic, &message)?;
@@ -117,7 +133,8 @@ impl Kafka {
         drop(message);
         let doing = || format!("Publishing to the topic '{topic}'");
         let waiting = sent.map_err(|error| self.failed(doing(), &error))?;
-        match timeout(self.options.publish_timeout + SLACK, waiting).await {
+        let waiting = timeout(self.options.publish_timeout + SLACK, waiting);
+        match self.cluster.unless_refused(doing(), waiting).await? {
             Ok(Ok(Ok((partition, offset)))) => {
                 Ok(Receipt { place: Some(Place { topic: topic.clone(), partition, offset }) })
             }
@@ -152,7 +169,7 @@ impl Kafka {
         let Some(clients) = clients.as_mut().filter(|clients| Arc::ptr_eq(&clients.producer, failed)) else {
             return;
         };
-        match Producer::open(&self.producer_settings, Listener(self.cluster.clone())) {
+        match Producer::open(&self.producer_settings, Listener::patient(&self.cluster)) {
             Ok(producer) => clients.producer = Arc::new(producer),
             Err(error) => warn!(%error, "A new producer for Kafka could not be opened; that is tried again."),
         }
@@ -167,36 +184,64 @@ impl Kafka {
             }
             *asked = Some(Instant::now());
         }
+        self.is_there(topic).await
+    }
+
+    /// Whether the producer finds a topic at the broker.
+    async fn is_there(&self, topic: &Topic) -> Result<bool, DriverError> {
         let (clients, topic, time) = (self.clients()?, topic.clone(), self.options.answer_timeout);
         let asked = spawn_blocking(move || clients.producer.topic_is_there_now(&topic, time));
         asked.await.map_err(|_| closed())
+    }
+
+    /// The partitions of these topics, after those that are missing were made where that is asked for.
+    async fn partitions(&self, topics: &[Topic]) -> Result<Partitions, DriverError> {
+        topics.iter().try_for_each(check_wanted)?;
+        let lookup = self.clients()?.lookup;
+        let found = lookup.partitions(topics).await;
+        let (Err(ErrorKind::NoTopic), Some(making)) =
+            (found.as_ref().map_err(|error| error.kind), &self.making)
+        else {
+            return found;
+        };
+        for topic in topics.iter().filter(|topic| !is_pattern(topic)) {
+            let one = std::slice::from_ref(topic);
+            if lookup.partitions(one).await.is_err_and(|error| error.kind == ErrorKind::NoTopic) {
+                making.make(topic, async || lookup.partitions(one).await.is_ok()).await?;
+            }
+        }
+        lookup.partitions(topics).await
+    }
+
+    async fn bounds_of(&self, topics: &[Topic]) -> Result<Bounds, DriverError> {
+        let partitions = self.partitions(topics).await?;
+        self.clients()?.lookup.bounds(&partitions).await
     }
 
     async fn open_reader(
         &self,
         ConsumeSpec { topics, start, stop }: ConsumeSpec,
     ) -> Result<Reader, DriverError> {
-        topics.iter().try_for_each(check_name)?;
         let lookup = self.clients()?.lookup;
         let (cluster, options) = (self.cluster.clone(), &self.options);
-        if let StartAt::Group { name, from_earliest } = start {
+        if let StartAt::Group { name, from_earliest, .. } = start {
             if stop == StopAt::End {
                 let message = "A reader of a group has no end: others may read what is left of its topics.";
                 return Err(DriverError::new(ErrorKind::Unsupported, message));
             }
             // A group would wait for a missing topic without a word.
-            lookup.partitions(&topics).await?;
-            let settings = settings::reader(&self.base, &name, options);
-            let times = (options.answer_timeout, options.join_timeout);
-            return Reader::member(settings, cluster, lookup, topics, (name, from_earliest), times).await;
+            self.partitions(&topics).await?;
+            let settings = settings::reader(&self.base, &self.config, &name, options);
+            let name = settings::group_name(&self.config, &name).into();
+            return Reader::member(settings, cluster, lookup, topics, (name, from_earliest), *options).await;
         }
-        let bounds = lookup.bounds(&topics).await?;
+        let bounds = self.bounds_of(&topics).await?;
         let starts = match &start {
             StartAt::Latest => starts_at(&bounds, |held| kafka_offset(held.end)),
             StartAt::After(position) => behind(position, &bounds, &topics)?,
             StartAt::Earliest | StartAt::Group { .. } => starts_at(&bounds, |_| KafkaOffset::Beginning),
         };
-        let settings = settings::reader(&self.base, READER_GROUP, options);
+        let settings = settings::reader(&self.base, &self.config, READER_GROUP, options);
         match stop {
             StopAt::Never => {
                 Reader::at_position(settings, cluster, lookup, topics, starts, options.topic_refresh).await
@@ -207,6 +252,19 @@ impl Kafka {
             }
         }
     }
+
+    /// Publishes, and once more after the topic was made, where it is missing and that is asked for.
+    async fn publish_or_make(&self, topic: &Topic, message: Message) -> Result<Receipt, DriverError> {
+        let published = self.publish_checked(topic, message.clone()).await;
+        let Some(making) = &self.making else { return published };
+        if published.as_ref().err().is_none_or(|error| error.kind != ErrorKind::NoTopic)
+            || check_name(topic).is_err()
+        {
+            return published;
+        }
+        making.make(topic, async || self.is_there(topic).await.unwrap_or(false)).await?;
+        self.publish_checked(topic, message).await
+    }
 }
 
 /// What handing over a message came to.
@@ -214,7 +272,7 @@ type Sent = Result<oneshot::Receiver<Delivery>, KafkaError>;
 
 impl BrokerDriver for Kafka {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { shared_reading: true, replay: true, groups: true, keys: true, headers: true }
+        Capabilities::ALL
     }
 
     /// The id that Kafka gives to a cluster when it is made.
@@ -230,7 +288,7 @@ impl BrokerDriver for Kafka {
         Box::pin(async move {
             let mut tries = 1;
             loop {
-                let published = self.publish_checked(topic, message.clone()).await;
+                let published = self.publish_or_make(topic, message.clone()).await;
                 let invalid = published.as_ref().is_err_and(|error| error.kind == ErrorKind::Invalid);
                 if !invalid {
                     return published;
@@ -255,10 +313,23 @@ impl BrokerDriver for Kafka {
     }
 
     fn bounds<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Bounds, DriverError>> {
-        Box::pin(async {
-            topics.iter().try_for_each(check_name)?;
-            self.clients()?.lookup.bounds(topics).await
+        Box::pin(self.bounds_of(topics))
+    }
+
+    /// Where missing topics are made, one that is missing is as good as any other.
+    fn check<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<(), DriverError>> {
+        Box::pin(async move {
+            topics.iter().try_for_each(check_wanted)?;
+            match self.clients()?.lookup.partitions(topics).await {
+                Err(missing) if missing.kind == ErrorKind::NoTopic && self.making.is_some() => Ok(()),
+                found => found.map(drop),
+            }
         })
+    }
+
+    /// Patterns cover the topics whose names they match.
+    fn covers(&self, wanted: &Topic, topic: &Topic) -> bool {
+        wanted == topic || self.clients().is_ok_and(|clients| clients.lookup.patterns().covers(wanted, topic))
     }
 
     fn position_at<'a>(
@@ -267,8 +338,8 @@ impl BrokerDriver for Kafka {
         timestamp_ms: i64,
     ) -> BoxFuture<'a, Result<Position, DriverError>> {
         Box::pin(async move {
-            topics.iter().try_for_each(check_name)?;
-            self.clients()?.lookup.position_at(topics, timestamp_ms).await
+            let partitions = self.partitions(topics).await?;
+            self.clients()?.lookup.position_at(&partitions, timestamp_ms).await
         })
     }
 
@@ -279,6 +350,7 @@ impl BrokerDriver for Kafka {
         Box::pin(async {
             let time = self.options.publish_timeout + SLACK;
             let ends = &self.cluster.ends;
+            self.cluster.end();
             {
                 let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
                 if let Some(Clients { producer, lookup }) = clients.take() {
@@ -310,6 +382,11 @@ fn check_name(topic: &Topic) -> Result<(), DriverError> {
     Err(DriverError::new(ErrorKind::NoTopic, message))
 }
 
+/// For reading, a topic may be a pattern.
+fn check_wanted(topic: &Topic) -> Result<(), DriverError> {
+    if is_pattern(topic) { Ok(()) } else { check_name(topic) }
+}
+
 fn starts_at(bounds: &Bounds, start: impl Fn(&Range<Offset>) -> KafkaOffset) -> Starts {
     bounds.iter().map(|((topic, partition), held)| (topic.clone(), *partition, start(held))).collect()
 }
@@ -331,6 +408,10 @@ fn behind(position: &Position, bounds: &Bounds, topics: &[Topic]) -> Result<Star
     for ((topic, partition), held) in bounds {
         let start = match position.next(topic, *partition) {
             None => KafkaOffset::Beginning,
+            Some(next) if next > held.end && !topics.contains(topic) => {
+                warn!(%topic, partition = partition.0, "A topic that matches a pattern was made anew; it is read from its first message on.");
+                KafkaOffset::Beginning
+            }
             Some(next) if next > held.end => {
                 let (number, end) = (partition.0, held.end.0);
                 return Err(lost(

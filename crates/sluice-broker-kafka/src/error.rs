@@ -73,6 +73,11 @@ pub(crate) fn is_passing(error: &KafkaError) -> bool {
         || error.rdkafka_error_code().is_some_and(|code| login.contains(&code))
 }
 
+/// Whether this says that a topic or partition is not there.
+pub(crate) fn is_missing(code: Code) -> bool {
+    kind_of_code(code) == ErrorKind::NoTopic
+}
+
 /// The error of every call to a driver or reader that was closed.
 pub(crate) fn closed() -> DriverError {
     DriverError::new(ErrorKind::Closed, "The connection to Kafka was closed.")

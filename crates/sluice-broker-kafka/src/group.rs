@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeSet,
+    error::Error,
     ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -13,6 +14,7 @@ use std::{
 
 use rdkafka::{
     ClientContext, Offset as KafkaOffset, TopicPartitionList,
+    client::OAuthToken,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, StreamConsumer},
     error::KafkaError,
@@ -101,17 +103,23 @@ impl Share {
 
 impl ReaderListener {
     pub(crate) fn new(cluster: &Arc<Cluster>, share: &Arc<Share>) -> Self {
-        Self { listener: Listener(cluster.clone()), share: share.clone() }
+        Self { listener: Listener::new(cluster), share: share.clone() }
     }
 }
 
 impl ClientContext for ReaderListener {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.listener.log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.listener.error(error, reason);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.listener.generate_oauth_token(config)
     }
 }
 
@@ -148,6 +156,8 @@ pub(crate) struct Membership {
     share: Arc<Share>,
     group: Arc<str>,
     from_earliest: bool,
+    /// What the group reads, where that is what matches a pattern.
+    patterns: Option<Vec<Topic>>,
     timeout: Duration,
     /// Where this member started partitions for which the group had no commit.
     started: Offsets,
@@ -164,15 +174,33 @@ impl Membership {
         lookup: Arc<Lookup>,
         share: Arc<Share>,
         (group, from_earliest): (Arc<str>, bool),
+        patterns: Option<Vec<Topic>>,
         timeout: Duration,
     ) -> Self {
         let (started, committed, was_placed) = (Offsets::new(), Position::new(), false);
-        Self { client, cluster, lookup, share, group, from_earliest, timeout, started, committed, was_placed }
+        Self {
+            client,
+            cluster,
+            lookup,
+            share,
+            group,
+            from_earliest,
+            patterns,
+            timeout,
+            started,
+            committed,
+            was_placed,
+        }
     }
 
     /// Whether this member has had its first share, which may be empty.
     pub(crate) const fn was_placed(&self) -> bool {
         self.was_placed
+    }
+
+    /// Notes that there is nothing to have a share of yet. What comes is read from its first message on.
+    pub(crate) const fn is_placed_nowhere(&mut self) {
+        self.was_placed = true;
     }
 
     /// Starts the partitions that the group gave to this member, if there are any to start. May be repeated
@@ -183,13 +211,14 @@ impl Membership {
         let mut starts = Offsets::new();
         if !given.is_empty() {
             let committed = self.commits_of(given.clone()).await?;
+            let is_known = self.has_read_others().await?;
             let first = self.lookup.offsets(&given, Edge::First).await?;
             let end = self.lookup.offsets(&given, Edge::End).await?;
             for partition in &given {
                 let (Some(first), Some(end)) = (first.get(partition), end.get(partition)) else { continue };
                 let start = match committed.get(partition).or_else(|| self.started.get(partition)) {
                     Some(start) => self.still_there(partition, *start, *first, *end),
-                    None if self.starts_at_first(&partition.0, &committed) => *first,
+                    None if is_known || self.starts_at_first(&partition.0, &committed) => *first,
                     None => *end,
                 };
                 if !committed.contains_key(partition) {
@@ -231,6 +260,14 @@ impl Membership {
     /// been reading for: nobody of the group can have seen anything of it.
     fn starts_at_first(&self, topic: &Topic, committed: &Offsets) -> bool {
         self.from_earliest || self.was_placed || committed.keys().any(|(name, _)| name == topic)
+    }
+
+    /// Whether the group has commits of any topic that matches its patterns: then one without has been made since, and
+    /// nobody of the group can have seen anything of it.
+    async fn has_read_others(&self) -> Result<bool, DriverError> {
+        let Some(patterns) = &self.patterns else { return Ok(false) };
+        let partitions = self.lookup.partitions(patterns).await?;
+        Ok(!partitions.is_empty() && !self.commits_of(partitions).await?.is_empty())
     }
 
     /// The start, or the first message where retention or a new topic of the same name overtook the group.

@@ -25,13 +25,17 @@ mod driver;
 mod error;
 mod group;
 mod lookup;
+mod making;
 mod options;
+mod patterns;
 mod producer;
 mod reader;
 mod record;
 mod settings;
 mod stretch;
 mod throttle;
+mod token_endpoint;
+mod tokens;
 
 pub use driver::Kafka;
 pub use options::KafkaOptions;

@@ -16,7 +16,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
 };
-use sluice_broker::{Bounds, DriverError};
+use sluice_broker::{Bounds, DriverError, ErrorKind};
 use sluice_message::{Offset, Partition, Position, Topic};
 use tokio::{
     sync::{OnceCell, Semaphore},
@@ -28,6 +28,7 @@ use crate::{
     cluster::{Cluster, Listener},
     detached::Detached,
     error::closed,
+    patterns::{Patterns, Wanted},
     record::partition_of,
 };
 
@@ -60,6 +61,9 @@ pub(crate) struct Lookup {
     cluster: Arc<Cluster>,
     permits: Arc<Semaphore>,
     timeout: Duration,
+    patterns: Patterns,
+    /// Topics that patterns may match.
+    pattern_topics: usize,
     /// Once it is known. One asks, however many want it.
     cluster_id: OnceCell<String>,
 }
@@ -69,11 +73,18 @@ impl Lookup {
         settings: &ClientConfig,
         cluster: Arc<Cluster>,
         timeout: Duration,
+        pattern_topics: usize,
     ) -> Result<Self, KafkaError> {
-        let client = BaseConsumer::from_config_and_context(settings, Listener(cluster.clone()))?;
+        let client = BaseConsumer::from_config_and_context(settings, Listener::new(&cluster))?;
         let client = Arc::new(Detached::new(client, cluster.ends.clone()));
         let (permits, cluster_id) = (Arc::new(Semaphore::new(CONCURRENT)), OnceCell::new());
-        Ok(Self { client, cluster, permits, timeout, cluster_id })
+        let patterns = Patterns::default();
+        Ok(Self { client, cluster, permits, timeout, patterns, pattern_topics, cluster_id })
+    }
+
+    /// The patterns of topics to read.
+    pub(crate) const fn patterns(&self) -> &Patterns {
+        &self.patterns
     }
 
     /// The id of the cluster. However many ask, none waits longer than for one answer.
@@ -84,13 +95,16 @@ impl Lookup {
         asked.map_err(|_| self.cluster.timed_out(DOING))?.cloned()
     }
 
-    /// All partitions of these topics.
+    /// All partitions of these topics, and of those that match a pattern now.
     pub(crate) async fn partitions(&self, topics: &[Topic]) -> Result<Partitions, DriverError> {
-        let topics = topics.to_vec();
+        let (wanted, most) = (self.patterns.wanted(topics)?, self.pattern_topics);
         self.ask("Asking for partitions", move |question| {
             let mut partitions = Vec::new();
-            for topic in &topics {
+            for topic in &wanted.named {
                 question.partitions(topic, &mut partitions)?;
+            }
+            if wanted.has_patterns() {
+                question.matching(&wanted, most, &mut partitions)?;
             }
             Ok(partitions)
         })
@@ -106,11 +120,10 @@ impl Lookup {
         self.ask("Asking for offsets", move |question| question.offsets(&partitions, edge)).await
     }
 
-    /// The offsets that each partition of these topics holds.
-    pub(crate) async fn bounds(&self, topics: &[Topic]) -> Result<Bounds, DriverError> {
-        let partitions = self.partitions(topics).await?;
-        let first = self.offsets(&partitions, Edge::First).await?;
-        let mut end = self.offsets(&partitions, Edge::End).await?;
+    /// The offsets that each of these partitions holds.
+    pub(crate) async fn bounds(&self, partitions: &Partitions) -> Result<Bounds, DriverError> {
+        let first = self.offsets(partitions, Edge::First).await?;
+        let mut end = self.offsets(partitions, Edge::End).await?;
         let bounds = first.into_iter().filter_map(|(partition, first)| {
             let end = end.remove(&partition)?;
             Some((partition, first..end))
@@ -121,13 +134,12 @@ impl Lookup {
     /// Where a reader starts for every message of this time or a later one.
     pub(crate) async fn position_at(
         &self,
-        topics: &[Topic],
+        partitions: &Partitions,
         timestamp_ms: i64,
     ) -> Result<Position, DriverError> {
-        let partitions = self.partitions(topics).await?;
         // Asked before the times, so that what comes in between lies behind the end.
-        let mut starts = self.offsets(&partitions, Edge::End).await?;
-        starts.extend(self.offsets(&partitions, Edge::Time(timestamp_ms)).await?);
+        let mut starts = self.offsets(partitions, Edge::End).await?;
+        starts.extend(self.offsets(partitions, Edge::Time(timestamp_ms)).await?);
         let mut position = Position::new();
         for ((topic, partition), next) in starts {
             position.set_next(&topic, partition, next);
@@ -140,20 +152,34 @@ impl Lookup {
         doing: &'static str,
         question: impl FnOnce(&Question) -> Result<T, DriverError> + Send + 'static,
     ) -> Result<T, DriverError> {
+        self.cluster.ready(self.timeout).await?;
+        let asked = self.cluster.unless_refused(doing, self.ask_now(doing, question)).await;
+        let answer = asked.flatten();
+        if answer.is_ok() {
+            self.cluster.answered();
+        }
+        answer
+    }
+
+    async fn ask_now<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        question: impl FnOnce(&Question) -> Result<T, DriverError> + Send + 'static,
+    ) -> Result<T, DriverError> {
         let deadline = Instant::now() + self.timeout;
         let permit = timeout(self.timeout, self.permits.clone().acquire_owned()).await;
         let Ok(permit) = permit.map_err(|_| self.cluster.timed_out(doing))? else { return Err(closed()) };
         let asking = Question { client: self.client.clone(), cluster: self.cluster.clone(), doing, deadline };
         let answer = spawn_blocking(move || {
+            if asking.cluster.uses_tokens() {
+                // The token is handed over to a client that polls, and to no other.
+                asking.take_reports();
+            }
             let answer = question(&asking);
             drop(permit);
             answer
         });
-        let answer = answer.await.map_err(|_| closed())?;
-        if answer.is_ok() {
-            self.cluster.answered();
-        }
-        answer
+        answer.await.map_err(|_| closed())?
     }
 }
 
@@ -186,6 +212,24 @@ impl Question {
             if let Some(error) = found.error() {
                 return Err(self.failed(topic, &KafkaError::MetadataFetch(error.into())));
             }
+            let numbers = found.partitions().iter().map(|partition| partition_of(partition.id()));
+            partitions.extend(numbers.map(|partition| (topic.clone(), partition)));
+        }
+        Ok(())
+    }
+
+    /// The partitions of topics that match a pattern. One that cannot be read now is left out, as one that is not there.
+    fn matching(&self, wanted: &Wanted, most: usize, partitions: &mut Partitions) -> Result<(), DriverError> {
+        let answer = self.client.fetch_metadata(None, self.remaining());
+        let answer = answer.map_err(|error| self.failed("(all)", &error))?;
+        let found =
+            answer.topics().iter().filter(|found| found.error().is_none() && wanted.matches(found.name()));
+        for (count, found) in (1..).zip(found) {
+            if count > most {
+                let text = format!("More than {most} topics match the patterns of a reader; narrow them.");
+                return Err(DriverError::new(ErrorKind::NoTopic, text));
+            }
+            let topic = Topic::from(found.name());
             let numbers = found.partitions().iter().map(|partition| partition_of(partition.id()));
             partitions.extend(numbers.map(|partition| (topic.clone(), partition)));
         }

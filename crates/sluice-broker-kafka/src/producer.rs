@@ -33,7 +33,7 @@ impl ProducerContext for Listener {
     fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
         let delivery = match result {
             Ok(record) => {
-                self.0.answered();
+                self.cluster.answered();
                 let offset = u64::try_from(record.offset()).unwrap_or_default();
                 Ok((partition_of(record.partition()), Offset(offset)))
             }
@@ -46,7 +46,7 @@ impl ProducerContext for Listener {
 
 impl Producer {
     pub(crate) fn open(settings: &ClientConfig, listener: Listener) -> Result<Self, KafkaError> {
-        let ends = listener.0.ends.clone();
+        let ends = listener.cluster.ends.clone();
         let inner = ThreadedProducer::from_config_and_context(settings, listener)?;
         Ok(Self { inner: Detached::new(inner, ends), opened: Instant::now() })
     }

@@ -28,16 +28,21 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, info, warn};
 
 use crate::{
+    KafkaOptions,
     cluster::Cluster,
-    error::{closed, is_passing},
+    error::{closed, is_missing, is_passing, kind_of},
     group::{Client, Membership, ReaderClient, ReaderListener, Share},
     lookup::{Lookup, list},
-    record::{self, partition_of},
+    patterns::is_pattern,
+    record::{self, Names, partition_of},
     stretch::Stretch,
 };
 
 /// How long a new reader may ask for the leaders of its partitions before it starts.
 const WARM_UP: Duration = Duration::from_secs(2);
+
+/// What a new client may have to say before it says that it needs a token.
+const FIRST_EVENTS: usize = 16;
 
 /// Where each partition starts.
 pub(crate) type Starts = Vec<(Topic, Partition, KafkaOffset)>;
@@ -48,6 +53,7 @@ pub(crate) struct Reader {
     cluster: Arc<Cluster>,
     share: Arc<Share>,
     topics: Vec<Topic>,
+    names: Names,
     /// What was taken from librdkafka but did not fit the last batch.
     ahead: Option<Result<Message, DriverError>>,
     kind: Kind,
@@ -59,7 +65,11 @@ enum Kind {
         _watch: AbortOnDropHandle<()>,
     },
     UpToEnd(Stretch),
-    Member(Membership),
+    Member {
+        membership: Membership,
+        /// The task that looks for topics that match a pattern, where there is one.
+        _watch: Option<AbortOnDropHandle<()>>,
+    },
 }
 
 /// What librdkafka handed out, as far as it concerns a reader.
@@ -87,7 +97,7 @@ impl Reader {
         let client = open(settings, &cluster, &share, move |client| begin(client, &starts)).await?;
         let watch = watch(Arc::downgrade(&client), lookup, topics.clone(), known, refresh);
         let kind = Kind::AtPosition { _watch: AbortOnDropHandle::new(tokio::spawn(watch)) };
-        Ok(Self { client, cluster, share, topics, ahead: None, kind })
+        Ok(Self { client, cluster, share, topics, names: Names::default(), ahead: None, kind })
     }
 
     /// A reader that ends behind what its partitions hold now.
@@ -100,7 +110,8 @@ impl Reader {
         settings.set("enable.partition.eof", "true");
         let share = Arc::<Share>::default();
         let client = open(settings, &cluster, &share, |_| Ok(())).await?;
-        Ok(Self { client, cluster, share, topics, ahead: None, kind: Kind::UpToEnd(stretch) })
+        let (names, kind) = (Names::default(), Kind::UpToEnd(stretch));
+        Ok(Self { client, cluster, share, topics, names, ahead: None, kind })
     }
 
     /// A member of a group, once it has its share of the partitions.
@@ -110,25 +121,42 @@ impl Reader {
         lookup: Arc<Lookup>,
         topics: Vec<Topic>,
         (group, from_earliest): (Arc<str>, bool),
-        (answer_timeout, join_timeout): (Duration, Duration),
+        options: KafkaOptions,
     ) -> Result<Self, DriverError> {
         let share = Arc::<Share>::default();
-        let names = topics.clone();
-        let client = open(settings, &cluster, &share, move |client| {
-            client.subscribe(&names.iter().map(Topic::as_str).collect::<Vec<_>>())
+        let names = names_of(&lookup, &topics).await?;
+        let subscribed = names.clone();
+        let client = open(settings, &cluster, &share, move |client| subscribe(client, &subscribed)).await?;
+        let by_pattern = topics.iter().any(is_pattern);
+        let watch = by_pattern.then(|| {
+            let watch = watch_names(
+                Arc::downgrade(&client),
+                lookup.clone(),
+                topics.clone(),
+                names.clone(),
+                options.topic_refresh,
+            );
+            AbortOnDropHandle::new(tokio::spawn(watch))
         });
-        let client = client.await?;
         let membership = Membership::new(
             client.clone(),
             cluster.clone(),
             lookup,
             share.clone(),
             (group.clone(), from_earliest),
-            answer_timeout,
+            by_pattern.then(|| topics.clone()),
+            options.answer_timeout,
         );
-        let kind = Kind::Member(membership);
-        let mut reader = Self { client, cluster, share, topics, ahead: None, kind };
-        match timeout(join_timeout, reader.join()).await {
+        let kind = Kind::Member { membership, _watch: watch };
+        let mut reader = Self { client, cluster, share, topics, names: Names::default(), ahead: None, kind };
+        if names.is_empty() {
+            // Nothing can be shared out before there is a topic.
+            if let Kind::Member { membership, .. } = &mut reader.kind {
+                membership.is_placed_nowhere();
+            }
+            return Ok(reader);
+        }
+        match timeout(options.join_timeout, reader.join()).await {
             Ok(joined) => joined.map(|()| reader),
             Err(_) => Err(reader.cluster.timed_out(format_args!("Joining the group '{group}'"))),
         }
@@ -136,7 +164,7 @@ impl Reader {
 
     async fn join(&mut self) -> Result<(), DriverError> {
         loop {
-            if let Kind::Member(membership) = &mut self.kind {
+            if let Kind::Member { membership, .. } = &mut self.kind {
                 membership.place().await?;
                 if membership.was_placed() {
                     return Ok(());
@@ -183,7 +211,7 @@ impl Reader {
     async fn next(&mut self) -> Result<Option<Message>, DriverError> {
         loop {
             match &mut self.kind {
-                Kind::Member(membership) => membership.place().await?,
+                Kind::Member { membership, .. } => membership.place().await?,
                 Kind::UpToEnd(stretch) if stretch.is_due() => {
                     let Some(starts) = stretch.due() else { return Ok(None) };
                     let (client, starts) = (self.client.clone(), starts.clone());
@@ -217,7 +245,7 @@ impl Reader {
 
     fn judge(&self, received: Result<BorrowedMessage<'_>, KafkaError>) -> Event {
         let error = match received {
-            Ok(record) => return Event::Message(record::message(&record, &self.topics)),
+            Ok(record) => return Event::Message(record::message(&record, &self.names)),
             Err(KafkaError::PartitionEOF(number)) => return Event::End(partition_of(number)),
             Err(error) => error,
         };
@@ -230,10 +258,17 @@ impl Reader {
                 Event::Passing
             }
             // It takes no rights on a group to read at a position; librdkafka asks for its coordinator anyway.
-            Some(RDKafkaErrorCode::GroupAuthorizationFailed) if !matches!(self.kind, Kind::Member(_)) => {
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) if !matches!(self.kind, Kind::Member { .. }) => {
                 Event::Passing
             }
-            _ if is_passing(&error) => Event::Passing,
+            // The topic of a pattern may go at any time; whoever watches for it takes note.
+            Some(code) if is_missing(code) && self.topics.iter().any(is_pattern) => Event::Passing,
+            // A token that has just ended is followed by the next one.
+            _ if is_passing(&error)
+                && (kind_of(&error) != ErrorKind::Refused || self.cluster.uses_tokens()) =>
+            {
+                Event::Passing
+            }
             _ => {
                 let names = self.topics.iter().map(Topic::as_str).collect::<Vec<_>>().join("', '");
                 Event::Failed(self.cluster.error(format_args!("Reading the topic '{names}'"), &error))
@@ -271,7 +306,7 @@ impl Consumer for Reader {
     fn commit<'a>(&'a mut self, position: &'a Position) -> BoxFuture<'a, Result<(), DriverError>> {
         Box::pin(async move {
             match &mut self.kind {
-                Kind::Member(membership) => membership.commit(position).await,
+                Kind::Member { membership, .. } => membership.commit(position).await,
                 Kind::AtPosition { .. } | Kind::UpToEnd(_) => Err(DriverError::new(
                     ErrorKind::Unsupported,
                     "Only a reader of a group can commit; this one reads Kafka at a position.",
@@ -306,17 +341,23 @@ async fn open(
     prepare: impl FnOnce(&Client) -> Result<(), KafkaError> + Send + 'static,
 ) -> Result<Arc<Client>, DriverError> {
     let listener = ReaderListener::new(cluster, share);
+    let uses_tokens = cluster.uses_tokens();
     let ends = cluster.ends.clone();
     let opened = spawn_blocking(move || {
         let client = StreamConsumer::from_config_and_context(&settings, listener)?;
         let client = Client::new(ReaderClient(client), ends);
+        if uses_tokens {
+            // The token is handed over to a client that is asked for messages, and to no other.
+            (0..FIRST_EVENTS).for_each(|_| drop(client.recv().now_or_never()));
+        }
         prepare(&client)?;
         Ok(Arc::new(client))
     });
     opened.await.map_err(|_| closed())?.map_err(|error: KafkaError| cluster.error("Opening a reader", &error))
 }
 
-/// Gives the reader those partitions that its topics get after its start, from their first message on.
+/// Gives the reader those partitions that its topics get after its start, from their first message on, and takes from it
+/// those of topics that are gone.
 async fn watch(
     client: Weak<Client>,
     lookup: Arc<Lookup>,
@@ -333,21 +374,89 @@ async fn watch(
                 continue;
             }
         };
-        let new = found.into_iter().filter(|partition| !known.contains(partition));
-        let new: Starts = new.map(|(topic, partition)| (topic, partition, KafkaOffset::Beginning)).collect();
+        let found: BTreeSet<_> = found.into_iter().collect();
+        let new: Vec<_> = found.difference(&known).cloned().collect();
+        let gone: Vec<_> = known.difference(&found).cloned().collect();
         let Some(client) = client.upgrade() else { return };
-        if new.is_empty() {
+        if new.is_empty() && gone.is_empty() {
             continue;
         }
-        let starts = list_of(&new);
-        let added = spawn_blocking(move || client.incremental_assign(&starts?)).await;
-        match added.map_err(|_| KafkaError::Canceled).flatten() {
+        let starts = |partitions: &[(Topic, Partition)]| -> Starts {
+            let all = partitions.iter();
+            all.map(|(topic, partition)| (topic.clone(), *partition, KafkaOffset::Beginning)).collect()
+        };
+        let (added, taken) = (list_of(&starts(&new)), list_of(&starts(&gone)));
+        let (has_new, has_gone) = (!new.is_empty(), !gone.is_empty());
+        let changed = spawn_blocking(move || {
+            if has_gone {
+                client.incremental_unassign(&taken?)?;
+            }
+            if has_new {
+                client.incremental_assign(&added?)?;
+            }
+            Ok(())
+        });
+        match changed.await.map_err(|_| KafkaError::Canceled).flatten() {
             Ok(()) => {
-                info!(partitions = ?new, "Topics have new partitions; they are read from their first message on.");
-                known.extend(new.into_iter().map(|(topic, partition, _)| (topic, partition)));
+                if has_new {
+                    info!(partitions = ?new, "There are new topics or partitions; they are read from their first message on.");
+                }
+                if has_gone {
+                    info!(partitions = ?gone, "Topics are gone; they are read no more.");
+                }
+                known = found;
             }
             Err(error) => {
                 warn!(%error, partitions = ?new, "New partitions could not be added to a reader; that is done again later.");
+            }
+        }
+    }
+}
+
+/// The topics that these stand for now.
+async fn names_of(lookup: &Lookup, topics: &[Topic]) -> Result<BTreeSet<Topic>, DriverError> {
+    Ok(lookup.partitions(topics).await?.into_iter().map(|(topic, _)| topic).collect())
+}
+
+/// Asks the group for a share of these topics, or for none.
+fn subscribe(client: &Client, names: &BTreeSet<Topic>) -> Result<(), KafkaError> {
+    if names.is_empty() {
+        client.unsubscribe();
+        return Ok(());
+    }
+    client.subscribe(&names.iter().map(Topic::as_str).collect::<Vec<_>>())
+}
+
+/// Asks the group for a share of what matches the patterns of a member, whenever that has changed.
+async fn watch_names(
+    client: Weak<Client>,
+    lookup: Arc<Lookup>,
+    topics: Vec<Topic>,
+    mut known: BTreeSet<Topic>,
+    refresh: Duration,
+) {
+    loop {
+        sleep(refresh).await;
+        let Some(client) = client.upgrade() else { return };
+        let names = match names_of(&lookup, &topics).await {
+            Ok(names) => names,
+            Err(error) => {
+                debug!(%error, "Topics that match a pattern could not be looked for; that is done again later.");
+                continue;
+            }
+        };
+        if names == known {
+            continue;
+        }
+        let wanted = names.clone();
+        let subscribed = spawn_blocking(move || subscribe(&client, &wanted)).await;
+        match subscribed.map_err(|_| KafkaError::Canceled).flatten() {
+            Ok(()) => {
+                info!(topics = ?names, "A group reads other topics from now on, as others match its patterns.");
+                known = names;
+            }
+            Err(error) => {
+                warn!(%error, "The topics of a group could not be changed; that is done again later.");
             }
         }
     }

@@ -1,17 +1,35 @@
 //! Between our messages and Kafka's records.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 use sluice_message::{Headers, Message, Offset, Partition, Place, Topic};
 use tracing::warn;
 
-/// The message of a record; payload, key and header values are copied once. `topics` are those that the
-/// reader reads, so that messages share their names.
-pub(crate) fn message(record: &BorrowedMessage<'_>, topics: &[Topic]) -> Message {
-    let name = record.topic();
-    let topic = topics.iter().find(|topic| topic.as_str() == name).cloned().unwrap_or_else(|| name.into());
+/// The names of topics that a reader has met, so that its messages share them. There are no more of them than it reads.
+#[derive(Debug, Default)]
+pub(crate) struct Names(Mutex<Vec<Topic>>);
+
+impl Names {
+    fn of(&self, name: &str) -> Topic {
+        let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match met.binary_search_by(|topic| topic.as_str().cmp(name)) {
+            Ok(at) => met[at].clone(),
+            Err(at) => {
+                met.insert(at, name.into());
+                met[at].clone()
+            }
+        }
+    }
+}
+
+/// The message of a record; payload, key and header values are copied once.
+pub(crate) fn message(record: &BorrowedMessage<'_>, names: &Names) -> Message {
+    let topic = names.of(record.topic());
     let partition = partition_of(record.partition());
     // Never negative for a record that was fetched.
     let offset = Offset(u64::try_from(record.offset()).unwrap_or_default());

@@ -6,7 +6,10 @@ use std::{
 };
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
-use sluice_api::{Compression, KafkaConfig, KafkaSecurity, KeyStore, StoreType, Tls, TrustStore};
+use sluice_api::{
+    ClientCredentials, Compression, KafkaConfig, KafkaSecurity, KeyStore, SaslMechanism, StoreType, Tls,
+    TrustStore,
+};
 use sluice_broker::{DriverError, ErrorKind};
 
 use crate::KafkaOptions;
@@ -22,7 +25,7 @@ pub(crate) fn client(config: &KafkaConfig, options: &KafkaOptions) -> Result<Cli
     client.set_log_level(RDKafkaLogLevel::Info);
     client
         .set("bootstrap.servers", servers(config))
-        .set("client.id", "sluice")
+        .set("client.id", config.client_id.as_deref().unwrap_or("sluice"))
         // To producers of librdkafka the default is true.
         .set("allow.auto.create.topics", "false")
         .set("topic.metadata.refresh.interval.ms", millis(options.topic_refresh))
@@ -37,7 +40,32 @@ pub(crate) fn client(config: &KafkaConfig, options: &KafkaOptions) -> Result<Cli
     if let Some(security) = &config.security {
         secure(&mut client, security)?;
     }
-    Ok(client)
+    Ok(further(client, config))
+}
+
+/// Properties as they are written, which go before what is set here. Those that may not are refused before.
+fn further(mut client: ClientConfig, config: &KafkaConfig) -> ClientConfig {
+    for (name, value) in &config.properties {
+        client.set(name, value);
+    }
+    client
+}
+
+/// What tokens are asked for with, where clients log in by one.
+pub(crate) fn client_credentials(config: &KafkaConfig) -> Result<Option<ClientCredentials>, DriverError> {
+    let sasl = config.security.as_ref().filter(|security| security.protocol.uses_sasl());
+    let sasl = sasl.and_then(|security| security.sasl.as_ref());
+    let Some(sasl) = sasl.filter(|sasl| sasl.sasl_mechanism == SaslMechanism::Oauthbearer) else {
+        return Ok(None);
+    };
+    let missing =
+        || cannot_work("security.sasl.oauth: a token endpoint, a client id and its secret are needed");
+    sasl.client_credentials().ok_or_else(missing).map(Some)
+}
+
+/// The name of a group as the broker knows it.
+pub(crate) fn group_name(config: &KafkaConfig, group: &str) -> String {
+    format!("{}{group}", config.group_prefix.as_deref().unwrap_or_default())
 }
 
 /// What the producer has besides.
@@ -58,15 +86,20 @@ pub(crate) fn producer(base: &ClientConfig, config: &KafkaConfig, options: &Kafk
     if let Some(compression) = config.producer.compression_type {
         producer.set("compression.type", compression_name(compression));
     }
-    producer
+    further(producer, config)
 }
 
 /// What readers have besides. Every consumer of librdkafka needs the name of a group; one that only reads at
 /// positions neither joins it nor commits.
-pub(crate) fn reader(base: &ClientConfig, group: &str, options: &KafkaOptions) -> ClientConfig {
-    let mut reader = base.clone();
+pub(crate) fn reader(
+    base: &ClientConfig,
+    config: &KafkaConfig,
+    group: &str,
+    options: &KafkaOptions,
+) -> ClientConfig {
+    let mut reader = lookup(base, config);
     reader
-        .set("group.id", group)
+        .set("group.id", group_name(config, group))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         // Where a reader starts is always said; a place that is gone is an error, never a silent jump.
@@ -78,20 +111,26 @@ pub(crate) fn reader(base: &ClientConfig, group: &str, options: &KafkaOptions) -
         .set("fetch.max.bytes", (4 << 20).to_string())
         // How long a full queue stays full after it has been emptied.
         .set("fetch.queue.backoff.ms", "10");
-    reader
+    further(reader, config)
+}
+
+/// What the client has besides that asks about topics: where they end depends on what readers get to see.
+pub(crate) fn lookup(base: &ClientConfig, config: &KafkaConfig) -> ClientConfig {
+    let mut lookup = base.clone();
+    lookup.set("isolation.level", config.consumer.isolation_level.as_str());
+    lookup
 }
 
 fn secure(client: &mut ClientConfig, security: &KafkaSecurity) -> Result<(), DriverError> {
     client.set("security.protocol", security.protocol.as_str());
     if security.protocol.uses_sasl() {
-        let sasl = security.sasl.as_ref();
-        let Some((sasl, (user, password))) = sasl.and_then(|sasl| Some((sasl, sasl.credentials()?))) else {
-            return Err(cannot_work("security.sasl: a user name and a password are needed"));
-        };
-        client
-            .set("sasl.mechanism", sasl.sasl_mechanism.as_str())
-            .set("sasl.username", user)
-            .set("sasl.password", password.expose());
+        let missing = || cannot_work("security.sasl: a user name and a password are needed");
+        let sasl = security.sasl.as_ref().ok_or_else(missing)?;
+        client.set("sasl.mechanism", sasl.sasl_mechanism.as_str());
+        if sasl.sasl_mechanism != SaslMechanism::Oauthbearer {
+            let (user, password) = sasl.credentials().ok_or_else(missing)?;
+            client.set("sasl.username", user).set("sasl.password", password.expose());
+        }
     }
     if security.protocol.uses_tls() {
         let tls = security.ssl.clone().unwrap_or_default();

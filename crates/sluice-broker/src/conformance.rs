@@ -6,7 +6,8 @@
 //! fail with [`ErrorKind::Unsupported`]. Only built with the feature `conformance`, which no product has.
 //!
 //! Nothing here waits for a time to pass. Where a case must show that nothing more comes, it publishes one
-//! more message and finds that message next.
+//! more message and finds that message next. Groups are opened before anything is published, because without
+//! [`Capabilities::replay`](crate::Capabilities::replay) nothing older comes.
 
 #![allow(
     clippy::panic,
@@ -15,40 +16,34 @@
     reason = "these are tests: they stop at the first thing that is not as it says, and their names are the facts"
 )]
 
+mod acknowledging;
 mod groups;
 mod identity;
+mod outages;
+mod proxy;
 mod publishing;
 mod reading;
+mod refusals;
+mod round_trip;
+mod subject;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
 use sluice_message::{Message, Offset, Partition, Place, Position, Topic};
 use tokio::time::timeout;
 
-pub use self::{groups::*, identity::*, publishing::*, reading::*};
+pub use self::{
+    acknowledging::*,
+    groups::*,
+    identity::*,
+    outages::*,
+    publishing::*,
+    reading::*,
+    refusals::*,
+    round_trip::*,
+    subject::{Subject, Wrong},
+};
 use crate::{BatchLimit, BrokerDriver, ConsumeSpec, Consumer, DriverError, ErrorKind, StartAt, StopAt};
-
-/// A broker under test.
-pub trait Subject: Send + Sync {
-    /// A new driver onto the same broker, as a restarted gateway opens it. A case that asks again has closed
-    /// and dropped the driver that it had.
-    fn driver(&self) -> BoxFuture<'_, Arc<dyn BrokerDriver>>;
-
-    /// A topic that exists, is empty, has one partition, and that no other case and no earlier run knows.
-    /// `name` is to be found in its name, for whoever looks at the broker.
-    fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Topic>;
-
-    /// A topic that does not exist.
-    fn missing_topic(&self) -> Topic;
-
-    /// Whether the broker makes a topic when it is first used. If not, using it must fail with
-    /// [`ErrorKind::NoTopic`].
-    fn makes_topics(&self) -> bool;
-
-    /// A payload of so many bytes is more than this broker takes.
-    fn too_large(&self) -> usize;
-}
 
 /// Expands every case of the suite into a test of its own, against the [`Subject`] that the expression gives;
 /// the expression is evaluated in async code, once for each test. The crate needs tokio with `macros` and
@@ -60,6 +55,8 @@ macro_rules! conformance_suite {
             a_broker_stays_the_same_over_restarts,
             a_publish_names_the_place_where_a_reader_finds_the_message,
             every_part_of_a_message_survives_the_round_trip,
+            headers_survive_as_claimed,
+            the_content_type_survives,
             each_publisher_keeps_its_order_among_others,
             a_missing_topic_is_made_or_refused,
             a_message_over_the_limit_is_refused_and_harms_no_other,
@@ -79,12 +76,30 @@ macro_rules! conformance_suite {
             a_reader_that_stops_at_the_end_ends_at_once_where_nothing_is,
             bounds_tell_where_a_topic_starts_and_ends,
             a_position_at_a_time_lies_before_all_of_that_time_and_later,
+            a_check_finds_what_is_there,
+            what_is_not_claimed_is_refused,
+            a_topic_covers_itself_and_no_other,
             only_a_group_commits,
             a_group_never_stops_at_the_end,
             a_group_continues_behind_its_commit_after_a_restart,
             a_new_group_starts_where_it_was_told,
             two_groups_do_not_disturb_each_other,
-            members_of_a_group_share_the_work_and_take_over
+            a_group_keeps_what_came_while_its_reader_was_away,
+            a_group_gets_its_messages_in_order_with_rising_offsets,
+            what_is_not_committed_comes_again_to_the_next_reader,
+            a_commit_of_one_topic_leaves_the_other,
+            a_commit_of_a_former_reader_does_no_harm,
+            a_reader_that_is_not_committed_to_stops_and_goes_on_after_a_commit,
+            members_of_a_group_share_the_work_and_take_over,
+            a_cut_connection_fails_publishes_and_later_ones_succeed,
+            a_silent_broker_fails_publishes_in_time,
+            a_check_says_that_the_broker_is_away_and_when_it_is_back,
+            a_driver_opened_before_its_broker_is_there_works_once_it_is,
+            a_reader_at_latest_goes_on_after_an_outage,
+            a_group_gets_after_an_outage_what_was_not_committed_and_what_it_missed,
+            an_address_where_nobody_listens_is_told,
+            another_protocol_at_the_address_is_told,
+            settings_that_cannot_work_are_told
         }
     };
     ($subject:expr, only $($case:ident),+ $(,)?) => {
@@ -156,8 +171,19 @@ async fn publish_numbered(driver: &dyn BrokerDriver, topic: &Topic, range: std::
     }
 }
 
+/// A group with one reader. Names of groups are of letters, digits and dashes, whatever topics are made of.
 fn group(topic: &Topic, name: &str, from_earliest: bool) -> StartAt {
-    StartAt::Group { name: format!("{name}-of-{topic}").into(), from_earliest }
+    let topic: String =
+        topic.as_str().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    StartAt::Group { name: format!("{name}-of-{topic}").into(), from_earliest, sole: true }
+}
+
+/// The same group, open to several readers.
+fn shared(start: StartAt) -> StartAt {
+    match start {
+        StartAt::Group { name, from_earliest, .. } => StartAt::Group { name, from_earliest, sole: false },
+        other => other,
+    }
 }
 
 /// The position behind this message.
@@ -230,6 +256,17 @@ impl Reader {
             self.ahead.extend(batch);
         }
         self.ahead.drain(..count).collect()
+    }
+
+    /// The payloads of the next so many messages of a group, each committed before the next is waited for.
+    async fn committed(&mut self, count: usize) -> Vec<String> {
+        let mut payloads = Vec::new();
+        while payloads.len() < count {
+            let message = self.messages(1).await.remove(0);
+            self.commit(&message).await;
+            payloads.push(payload_of(&message));
+        }
+        payloads
     }
 
     /// The payloads of the next so many messages.

@@ -29,11 +29,44 @@ pub trait BrokerDriver: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Receipt, DriverError>>;
 
     /// Opens a reader. Resolves once its place is fixed: every message acknowledged later than that will be
-    /// read, even where the reader starts at the end of the topic.
+    /// read, even where the reader starts at the end of the topic. Without [`Capabilities::replay`] there is
+    /// nothing before that: a reader starts at [`StartAt::Latest`] or with a group, anything else is an error of
+    /// kind `Unsupported`.
     fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>, DriverError>>;
 
-    /// The offsets that each partition of these topics holds now, the end exclusive.
+    /// Whether the broker answers, takes the credentials and has these topics, as far as it can be asked without
+    /// leaving anything behind there. No message waits for this.
+    fn check<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<(), DriverError>> {
+        Box::pin(async move { self.bounds(topics).await.map(drop) })
+    }
+
+    /// Whether a reader of `wanted` is handed messages whose place is in `topic`. The same topic, unless the
+    /// broker knows patterns and hands out places of the topics that match.
+    fn covers(&self, wanted: &Topic, topic: &Topic) -> bool {
+        wanted == topic
+    }
+
+    /// Whether a reader of all of these is handed messages whose place is in `topic`.
+    fn covers_any(&self, wanted: &[Topic], topic: &Topic) -> bool {
+        wanted.iter().any(|wanted| self.covers(wanted, topic))
+    }
+
+    /// The offsets that each partition of these topics holds now, the end exclusive. An error of kind
+    /// `Unsupported` without [`Capabilities::replay`].
     fn bounds<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Bounds, DriverError>>;
+
+    /// The position of a reader that begins now: behind all that these topics hold. A driver of several brokers
+    /// leaves out one that is away and was never asked before: that one's messages begin with what is made from now
+    /// on. Fails like [`bounds`](Self::bounds).
+    fn ends<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Position, DriverError>> {
+        Box::pin(async move {
+            let mut position = Position::new();
+            for ((topic, partition), held) in &self.bounds(topics).await? {
+                position.set_next(topic, *partition, held.end);
+            }
+            Ok(position)
+        })
+    }
 
     /// The position from which a reader gets every message of these topics that was made at this time
     /// (milliseconds since 1970-01-01 UTC, by the clock that the broker goes by) or later. It may get earlier
@@ -70,6 +103,12 @@ pub trait Consumer: Send {
 
     /// Records durably that everything up to `position` has been dealt with, for a reader that starts with
     /// [`StartAt::Group`]; an error of kind `Unsupported` for any other.
+    ///
+    /// Without [`Capabilities::replay`] the broker keeps no offsets: the places of a group's messages are numbered
+    /// by the reader that hands them out, in that order, and mean nothing to another one. To commit them is to
+    /// acknowledge them. What is not committed is kept by the broker, comes again after the reader was dropped or
+    /// has lost its connection, and counts against the bound on what is under way: a reader that is not
+    /// committed to comes to a stop.
     fn commit<'a>(&'a mut self, position: &'a Position) -> BoxFuture<'a, Result<(), DriverError>>;
 }
 
@@ -81,12 +120,40 @@ pub struct Capabilities {
     pub shared_reading: bool,
     /// Messages have a place that a later reader can start after.
     pub replay: bool,
-    /// Named groups share the work and keep their position at the broker.
+    /// A group keeps at the broker what its readers have not committed, while they are away.
     pub groups: bool,
+    /// Several readers of one group share the work, and take over from one another.
+    pub sharing: bool,
     /// Record keys survive the round trip.
     pub keys: bool,
-    /// Headers survive the round trip, order and repeats included.
-    pub headers: bool,
+    /// Which headers survive the round trip. Where any does, the content type does.
+    pub headers: HeaderSupport,
+    /// A message without a payload stays one, and does not become one with an empty payload.
+    pub tombstones: bool,
+}
+
+impl Capabilities {
+    /// All there is.
+    pub const ALL: Self = Self {
+        shared_reading: true,
+        replay: true,
+        groups: true,
+        sharing: true,
+        keys: true,
+        headers: HeaderSupport::Repeated,
+        tombstones: true,
+    };
+}
+
+/// Which headers survive the way through a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeaderSupport {
+    /// None.
+    None,
+    /// Each name once, in any order, as text: values of a name that repeats are joined by `, ` (RFC 9110 section 5.3).
+    Joined,
+    /// All, in order, with repeats.
+    Repeated,
 }
 
 /// What a publish came to.
@@ -135,8 +202,12 @@ pub enum StartAt {
     Group {
         /// The group's name at the broker.
         name: Arc<str>,
-        /// Whether a group without a commit starts at the first message rather than behind the last.
+        /// Whether a group without a commit starts at the first message rather than behind the last. Without
+        /// [`Capabilities::replay`] it always starts behind the last.
         from_earliest: bool,
+        /// Whether this reader is the only one, so that a broker may keep its place for it alone. Several readers
+        /// of one group are all of them not, on a driver with [`Capabilities::sharing`].
+        sole: bool,
     },
 }
 

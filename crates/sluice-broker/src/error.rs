@@ -26,6 +26,9 @@ pub enum ErrorKind {
     TooLarge,
     /// The message breaks a rule of its topic: it needs a key, say, or is of another time.
     Invalid,
+    /// The broker does not take this message, and would not if it came again: for what the broker has decided, as a
+    /// size that it does not tell beforehand.
+    Rejected,
     /// More is under way than the driver holds; the message was not accepted.
     Overloaded,
     /// The messages behind a position are no longer kept.
@@ -51,6 +54,7 @@ impl ErrorKind {
             Self::NoTopic => "broker.topic.missing",
             Self::TooLarge => "broker.message.too-large",
             Self::Invalid => "broker.message.invalid",
+            Self::Rejected => "broker.message.rejected",
             Self::Overloaded => "broker.overloaded",
             Self::PositionLost => "broker.position.lost",
             Self::Unsupported => "broker.unsupported",
@@ -65,9 +69,12 @@ impl ErrorKind {
     pub const fn fault(self) -> Fault {
         match self {
             Self::TooLarge | Self::Invalid | Self::PositionLost => Fault::Client,
-            Self::Unreachable | Self::Refused | Self::NoTopic | Self::Overloaded | Self::Other => {
-                Fault::Broker
-            }
+            Self::Unreachable
+            | Self::Refused
+            | Self::NoTopic
+            | Self::Rejected
+            | Self::Overloaded
+            | Self::Other => Fault::Broker,
             Self::Unsupported | Self::Closed | Self::Configuration | Self::Storage => Fault::Gateway,
         }
     }

@@ -16,8 +16,8 @@ use tokio::{
 };
 
 use crate::{
-    BatchLimit, Bounds, BrokerDriver, Capabilities, ConsumeSpec, Consumer, DriverError, ErrorKind, Receipt,
-    StartAt,
+    BatchLimit, Bounds, BrokerDriver, Capabilities, ConsumeSpec, Consumer, DriverError, ErrorKind,
+    HeaderSupport, Receipt, StartAt,
 };
 
 /// The mock broker. Clones are the same broker.
@@ -67,7 +67,15 @@ impl Mock {
 
 impl BrokerDriver for Mock {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { shared_reading: false, replay: true, groups: false, keys: false, headers: false }
+        Capabilities {
+            shared_reading: false,
+            replay: true,
+            groups: false,
+            sharing: false,
+            keys: false,
+            headers: HeaderSupport::None,
+            tombstones: false,
+        }
     }
 
     /// All mocks are one broker: what stands at a number depends on no other.

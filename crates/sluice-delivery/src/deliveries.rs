@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::{
-    DeliveryState, Failure, Guard, GuardOptions, Route,
+    DeliveryState, Failure, Guard, GuardOptions, Route, SubscriptionLag,
     arrival::Arrival,
     client::Clients,
     clock::until,
@@ -277,6 +277,18 @@ impl Deliveries {
     pub fn state(&self, id: &SubscriptionId) -> Option<DeliveryState> {
         let watched = Arc::clone(&self.0.table().workers.get(id)?.watched);
         Some(watched.state())
+    }
+
+    /// How far the subscriptions of an API are behind. Cheap: neither the store nor a broker is asked.
+    pub fn lag(&self, api: &ApiId) -> SubscriptionLag {
+        let watched: Vec<_> = {
+            let table = self.0.table();
+            let workers = table.of_api.get(api).into_iter().flatten().filter_map(|id| table.workers.get(id));
+            workers.map(|worker| Arc::clone(&worker.watched)).collect()
+        };
+        watched.iter().map(|watched| watched.lag()).fold(SubscriptionLag::default(), |lag, own| {
+            SubscriptionLag { total: lag.total.saturating_add(own), largest: lag.largest.max(own) }
+        })
     }
 
     /// Resolves once everything published from now on will reach a subscription, or when that is not to be

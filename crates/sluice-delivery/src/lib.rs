@@ -53,4 +53,4 @@ pub use guard::{Guard, GuardOptions, Lookup, Refused};
 pub use replay::{Replay, ReplayError};
 pub use resting::Resting;
 pub use route::{DeadLetters, DeliveryMetrics, Route};
-pub use state::{DeliveryState, LastFailure, Phase, Retrying};
+pub use state::{DeliveryState, LastFailure, Phase, Retrying, SubscriptionLag};

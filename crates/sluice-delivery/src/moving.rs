@@ -76,6 +76,11 @@ impl Leg {
         let topics = route.topics_of(subscription)?.to_vec();
         Ok(Self { route, topics, arrival })
     }
+
+    /// Whether what is read there has this topic.
+    pub(crate) fn covers(&self, topic: &Topic) -> bool {
+        self.route.driver.covers_any(&self.topics, topic)
+    }
 }
 
 impl Moving {
@@ -84,7 +89,7 @@ impl Moving {
         let by = Instant::now() + shared.drain_timeout;
         let read: BTreeSet<Topic> = position.nexts().map(|(topic, ..)| topic.clone()).collect();
         // Policies may have chosen others than the API names.
-        let named = read.iter().all(|topic| from.topics.contains(topic));
+        let named = read.iter().all(|topic| from.covers(topic));
         let topics = if named { from.topics.clone() } else { read.into_iter().collect() };
         Self { from, home, topics, ends: None, to, by, leads: None, announced: None }
     }
@@ -112,7 +117,7 @@ impl Moving {
     }
 
     fn drops(&self, topic: &Topic) -> bool {
-        self.from.topics.contains(topic) && !self.to.topics.contains(topic)
+        self.from.covers(topic) && !self.to.covers(topic)
     }
 
     fn drops_nothing(&self) -> bool {
@@ -215,6 +220,8 @@ async fn lead(
         let new: Vec<Topic> = there.iter().filter(|topic| !topics.contains(topic)).cloned().collect();
         let begins = to.begin == Begin::Latest && !new.is_empty();
         let begin = if begins { arrival.position(&*to.driver, &new).await? } else { Position::new() };
+        // What was read before goes on where it was, also where another pattern has it now.
+        let begin = only(&begin, |topic| !to.driver.covers_any(topics, topic));
         return Ok(Leads::Home { begin });
     }
     if announced.as_ref() != Some(&broker) {

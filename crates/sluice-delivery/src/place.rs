@@ -99,7 +99,7 @@ impl Opening<'_> {
         let fitted = self.fitted(position).await?;
         match self.join(Begin::After(fitted.clone()), Lag::CatchUp).await {
             Ok(cursor) => {
-                let dropped = only(position, |topic| !self.topics.contains(topic));
+                let dropped = only(position, |topic| !self.covers(topic));
                 *position = fitted;
                 if !dropped.is_empty() {
                     self.left_of(&dropped).await.tell(route, self.id);
@@ -171,15 +171,24 @@ impl Opening<'_> {
         ends.map_or(Left::Unknown, |ends| Left::About(behind(dropped, &ends)))
     }
 
+    /// Whether what the subscription reads has this topic.
+    fn covers(&self, topic: &Topic) -> bool {
+        self.route.driver.covers_any(self.topics, topic)
+    }
+
     /// The position in the topics that the API has now: a topic that it had before is forgotten, a new one is
     /// begun where new subscriptions begin.
     async fn fitted(&self, known: &Position) -> Result<Position, DriverError> {
-        let mut fitted = only(known, |topic| self.topics.contains(topic));
-        let named = |wanted: &&Topic| known.nexts().any(|(topic, _, _)| topic == *wanted);
+        let mut fitted = only(known, |topic| self.covers(topic));
+        let driver = &self.route.driver;
+        let named = |wanted: &&Topic| known.nexts().any(|(topic, _, _)| driver.covers(wanted, topic));
         let new: Vec<Topic> = self.topics.iter().filter(|topic| !named(topic)).cloned().collect();
         if !new.is_empty() && !known.is_empty() && self.route.begin == Begin::Latest {
-            for ((topic, partition), range) in self.route.driver.bounds(&new).await? {
-                fitted.set_next(&topic, partition, range.end);
+            for ((topic, partition), range) in driver.bounds(&new).await? {
+                // One that is known by another name among these goes on where it was.
+                if fitted.next(&topic, partition).is_none() {
+                    fitted.set_next(&topic, partition, range.end);
+                }
             }
         }
         Ok(fitted)

@@ -13,8 +13,15 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEADER_BYTES: usize = 8 << 10;
 
 /// Headers that no message may bring, beside those that no subscriber may set and `X-Forwarded-*`.
-const OWN_HEADERS: [&str; 6] =
-    ["accept-encoding", "forwarded", "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp"];
+const OWN_HEADERS: [&str; 7] = [
+    "sluice-tombstone",
+    "accept-encoding",
+    "forwarded",
+    "user-agent",
+    "webhook-id",
+    "webhook-signature",
+    "webhook-timestamp",
+];
 
 /// A message ready to be sent, as often as it takes.
 #[derive(Debug)]
@@ -40,6 +47,9 @@ pub(crate) fn own_headers(callback: &Callback) -> HeaderMap {
     }
     headers
 }
+
+/// Tells a message without a payload from one with an empty one. No message has such a header of its own.
+const TOMBSTONE: HeaderName = HeaderName::from_static("sluice-tombstone");
 
 impl Request {
     /// The message's own headers come first, then those of the subscriber that the message does not have.
@@ -67,6 +77,9 @@ impl Request {
             let json = hub.is_none() && matches!(begins, Some(b'{' | b'[')) && message.json().is_some();
             let kind = if json { "application/json" } else { "application/octet-stream" };
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        if message.payload_bytes().is_none() {
+            headers.insert(TOMBSTONE, HeaderValue::from_static("true"));
         }
         let body = message.payload_bytes().cloned().unwrap_or_default();
         if let Some(hub) = hub {

@@ -2,9 +2,8 @@
 //! the broker are asked.
 
 use sluice_api::{ApiId, SubscriptionId};
-use sluice_broker::Bounds;
 use sluice_message::{Position, Topic};
-use sluice_stream::subscription_reader;
+use sluice_stream::{behind, subscription_reader};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{Deliveries, Failure};
@@ -48,13 +47,4 @@ impl Deliveries {
         let lag = bounds.map(|bounds| behind(&position, &bounds));
         Ok(Resting { position: Some(position), lag })
     }
-}
-
-/// What partitions hold behind a position.
-fn behind(position: &Position, bounds: &Bounds) -> u64 {
-    let partitions = bounds.iter().map(|((topic, partition), held)| {
-        let next = position.next(topic, *partition).map_or(held.start.0, |next| next.0.max(held.start.0));
-        held.end.0.saturating_sub(next)
-    });
-    partitions.fold(0, u64::saturating_add)
 }

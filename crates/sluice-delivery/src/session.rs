@@ -8,7 +8,7 @@ use std::{
 
 use sluice_api::{Qos, Subscription};
 use sluice_message::{Message, Position, Topic};
-use sluice_policy::{Caller, Hook};
+use sluice_policy::{Caller, Hook, chosen_endpoint};
 use sluice_stream::{Cursor, PositionsError, subscription_reader};
 use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
@@ -75,9 +75,14 @@ impl Session<'_> {
                 Err(failure) => return End::Failed(failure),
             },
         };
-        let topics = match self.route.chosen_by.deliver(self.topics, caller.attributes()) {
+        if chosen_endpoint(&[caller.attributes()]).is_some() {
+            let text = "A policy of this API chose an endpoint for a subscriber, and subscribers are called with what \
+                        the brokers have that serve the API. Its publisher has to act.";
+            return End::Failed(Failure::new("endpoint.closed", text));
+        }
+        let topics = match self.route.chosen_by.deliver(self.topics, &caller) {
             Ok(topics) => topics,
-            Err(error) => return End::Failed(Failure::new("policy.topic.invalid", error.to_string())),
+            Err(error) => return End::Failed(Failure::new(error.code(), error.to_string())),
         };
         let metrics = &self.route.metrics;
         let told = (&**self.subscription, &self.watched.told);
@@ -187,7 +192,7 @@ impl Session<'_> {
         let (read, until) = self.letters_to_bring().await?;
         self.retries.retain(|which| match which.letter {
             true => until.is_some(),
-            false => topics.contains(&which.place.topic) && !begun.covers(&which.place),
+            false => self.route.driver.covers_any(topics, &which.place.topic) && !begun.covers(&which.place),
         });
         let ledger = Ledger::new(positions, subscription_reader(&id.0), self.route.qos, begun);
         let letters_qos = if self.route.qos == Qos::None { Qos::Auto } else { self.route.qos };

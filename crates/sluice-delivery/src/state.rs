@@ -28,6 +28,15 @@ pub struct DeliveryState {
     pub retrying: Option<Retrying>,
 }
 
+/// How far the subscriptions of an event API are behind that are served, each as its [`DeliveryState::lag`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SubscriptionLag {
+    /// Messages that they have before them, all together.
+    pub total: u64,
+    /// Those of the one that is the farthest behind.
+    pub largest: u64,
+}
+
 /// What a subscription does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -157,17 +166,21 @@ impl Watched {
             },
         };
         let position = seen.ledger.as_ref().map(|ledger| ledger.position());
-        let behind = seen.standing.as_ref().map_or(0, |standing| standing.behind());
         DeliveryState {
             phase,
             position: position.filter(|position| !position.is_empty()),
-            lag: behind.saturating_add(seen.in_hand as u64),
+            lag: seen.lag(),
             in_flight: seen.in_flight,
             delivered: seen.delivered,
             last_status: seen.last_status,
             last_failure: seen.last_failure.clone(),
             retrying,
         }
+    }
+
+    /// The lag alone, which is cheaper.
+    pub(crate) fn lag(&self) -> u64 {
+        self.seen().lag()
     }
 
     pub(crate) fn set_stage(&self, stage: Stage) {
@@ -219,6 +232,13 @@ impl Watched {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn lag(&self) -> u64 {
+        let behind = self.standing.as_ref().map_or(0, |standing| standing.behind());
+        behind.saturating_add(self.in_hand as u64)
     }
 }
 

@@ -221,7 +221,7 @@ impl Worker {
     fn heed(&mut self, to: Leg) {
         let from = self.moving.as_ref().map(|moving| &moving.from).or(self.served.as_ref());
         let leaves = from.filter(|from| {
-            let drops = from.topics.iter().any(|topic| !to.topics.contains(topic));
+            let drops = from.topics.iter().any(|topic| !to.covers(topic));
             from.route.qos != Qos::None && (drops || !Arc::ptr_eq(&from.route.driver, &to.route.driver))
         });
         let home = self.known.broker.as_ref().zip(self.known.position.as_ref());

@@ -25,6 +25,15 @@ enum Part {
     Tree(Node),
 }
 
+/// A part of an evaluated text, for those who trust what the author wrote more than what came in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Plain text, as the author wrote it.
+    Written(&'a str),
+    /// What an expression came to, as text; `None` for null.
+    Evaluated(Option<Cow<'a, str>>),
+}
+
 /// What begins an expression after a brace; spaces may stand between.
 const OPENINGS: [&str; 3] = ["#", "(", "T("];
 
@@ -98,6 +107,23 @@ impl Expression {
         }
     }
 
+    /// The value as text, in the parts of which it is made.
+    ///
+    /// # Errors
+    /// Where there is no value for this context, or one that has no text.
+    pub fn pieces<'a>(&'a self, context: &EvalContext<'a>) -> Result<Vec<Piece<'a>>, EvalError> {
+        let mut evaluation = Evaluation::new(*context);
+        let pieces = self.parts.iter().map(|part| match part {
+            Part::Text(plain) => Ok(Piece::Written(plain)),
+            Part::Tree(tree) => match evaluation.value(tree)? {
+                Value::Null => Ok(Piece::Evaluated(None)),
+                Value::Text(text) => Ok(Piece::Evaluated(Some(text))),
+                value => Budget::new().show(&value).map(|text| Piece::Evaluated(Some(text))),
+            },
+        });
+        pieces.collect()
+    }
+
     /// Whether the condition that this expression is holds; see [`Value::truth`].
     ///
     /// # Errors
@@ -120,6 +146,12 @@ impl Expression {
     /// Whether it reads the subscription, so that its value differs from client to client.
     pub const fn reads_subscription(&self) -> bool {
         self.reads.subscription
+    }
+
+    /// Whether it reads nothing of any client or message, so that it has a value before one comes.
+    pub const fn is_known_beforehand(&self) -> bool {
+        let Reads { message, subscription, exchange, client, .. } = &self.reads;
+        !(*message || *subscription || *exchange || *client)
     }
 
     /// The names of the secrets that it reads. One that there is not is an error in every evaluation, so
@@ -159,6 +191,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use serde_json::json;
+    use sluice_message::Attributes;
 
     use super::*;
 
@@ -184,6 +217,41 @@ mod tests {
             Expression::parse("{#dictionaries['a']['x'] + #dictionaries.b.y + #dictionaries[#node.id]}")
                 .unwrap();
         assert_eq!(expression.dictionaries().collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_was_written_is_told_from_what_came_in() {
+        let source = "a-{#context.attributes['x']}{(1)}/{#context.attributes['y']}";
+        let mut attributes = Attributes::default();
+        attributes.set("x", json!("b"));
+        let expression = Expression::parse(source).unwrap();
+        let context = EvalContext::new().with_attributes(&attributes);
+        let evaluated = |text: &'static str| Piece::Evaluated(Some(Cow::Borrowed(text)));
+        assert_eq!(
+            expression.pieces(&context).unwrap(),
+            [
+                Piece::Written("a-"),
+                evaluated("b"),
+                evaluated("1"),
+                Piece::Written("/"),
+                Piece::Evaluated(None)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_has_a_value_before_a_client_comes_is_known() {
+        for (source, known) in [
+            ("plain", true),
+            ("{#properties['x'] + #api.id + #secrets.get('a') + #dictionaries['d'].x + #node.id}", true),
+            ("{#context.attributes['x']}", false),
+            ("{#parameters['x']}", false),
+            ("{#request.id}", false),
+            ("{#subscription.id}", false),
+            ("{#api.id}-{#message.id}", false),
+        ] {
+            assert_eq!(Expression::parse(source).unwrap().is_known_beforehand(), known, "{source}");
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub use base64::Base64;
 pub use context::{EvalContext, Subscription, SubscriptionKind};
 pub use environment::{Api, Environment, Node};
 pub use error::{EvalError, ExpressionError};
-pub use expression::Expression;
+pub use expression::{Expression, Piece};
 pub use map::{Entries, Map};
 pub use request::{Request, Response};
 pub use time::Time;

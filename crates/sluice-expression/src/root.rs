@@ -46,7 +46,9 @@ pub(crate) enum Source {
     Subscription,
     /// The HTTP exchange: the request and its response.
     Exchange,
-    /// What is there before a client comes, or costs nothing to make.
+    /// What is known of a client, and costs nothing to make.
+    Client,
+    /// What is there before a client comes.
     Surroundings,
 }
 
@@ -120,6 +122,10 @@ const fn subscription(name: &'static str, kind: Kind, read: Read) -> Property {
 
 const fn exchange(name: &'static str, kind: Kind, read: Read) -> Property {
     Property::new(name, Source::Exchange, kind, read)
+}
+
+const fn client(name: &'static str, read: Read) -> Property {
+    Property::new(name, Source::Client, Kind::Map, read)
 }
 
 const fn surroundings(name: &'static str, kind: Kind, read: Read) -> Property {
@@ -233,7 +239,7 @@ static RESPONSE: &[Property] = &[
     }),
 ];
 
-static CONTEXT: &[Property] = &[surroundings("attributes", Kind::Map, |context| {
+static CONTEXT: &[Property] = &[client("attributes", |context| {
     Ok(Value::Map(context.attributes().map_or(Map::Empty, Map::Attributes)))
 })];
 
@@ -254,9 +260,8 @@ static DICTIONARIES: Property = surroundings("dictionaries", Kind::Map, |context
     of_environment(context, |environment| Map::Dictionaries(&environment.dictionaries))
 });
 
-static PARAMETERS: Property = surroundings("parameters", Kind::Map, |context| {
-    Ok(Value::Map(context.parameters().map_or(Map::Empty, Map::Texts)))
-});
+static PARAMETERS: Property =
+    client("parameters", |context| Ok(Value::Map(context.parameters().map_or(Map::Empty, Map::Texts))));
 
 static ENDPOINTS: Property = surroundings("endpoints", Kind::Map, |context| {
     of_environment(context, |environment| Map::Texts(&environment.endpoints))

@@ -5,8 +5,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::StatusCode;
 use sluice_api::{
-    AutoOffsetReset, BrokerConfig, EventApi, Guarantees, Limits, PlanId, PlanSecurity, Problem, Receiver,
-    WebhookConfig,
+    BrokerConfig, EventApi, Guarantees, Limits, PlanId, PlanSecurity, Problem, Receiver, WebhookConfig,
+    has_expression,
 };
 use sluice_broker::{BrokerDriver, Spool, SpoolMetrics};
 use sluice_delivery::{DeadLetters, DeliveryMetrics, Route};
@@ -15,11 +15,19 @@ use sluice_policy::{Caller, Chains, ChosenBy, Environment, Response};
 use sluice_receiver::{
     ApiMetrics, Binding, Body, FailureLog, KeysInUse, Refusal, Streams, Succession, put_headers,
 };
-use sluice_stream::{Begin, Hubs, Notes, Positions};
+use sluice_stream::{Hubs, Notes, Positions};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{cors::CorsRules, drivers::Drivers, key_rings::KeyRings};
+use crate::{
+    broker_watch::BrokerWatch,
+    cors::CorsRules,
+    drivers::Drivers,
+    endpoint_metrics::EndpointFamilies,
+    endpoints::{Brokers, Groups, begin, bindings, topics},
+    key_rings::KeyRings,
+    metrics::JournalFamilies,
+};
 
 /// What the deployments of a gateway have in common.
 pub(crate) struct Shared {
@@ -44,6 +52,10 @@ pub(crate) struct Shared {
     pub(crate) key_rings: KeyRings,
     /// Calls to subscribers that one API may have under way.
     pub(crate) calls_of_one_api: usize,
+    /// A permit for each broker that is asked how it is doing.
+    pub(crate) watching: Arc<Semaphore>,
+    /// The groups of brokers that are read as one.
+    pub(crate) groups: Groups,
 }
 
 /// A definition with its policies compiled and its broker driver at hand.
@@ -54,12 +66,18 @@ pub(crate) struct Deployment {
     pub(crate) binding: Arc<Binding>,
     /// What its receivers are given for each of its channels, where it has some.
     pub(crate) channels: HashMap<String, Arc<Binding>>,
+    /// What they are given where a policy has chosen a broker for a client.
+    pub(crate) elsewhere: HashMap<Arc<str>, Arc<Binding>>,
     /// Which pages of other origins may use it.
     pub(crate) cors: Option<CorsRules>,
     /// What it offers subscribers that are called.
     pub(crate) route: Option<Arc<Route>>,
     /// What keeps its messages on their way to the broker; without a setting for it what has them from earlier.
     pub(crate) spool: Option<Arc<Spool>>,
+    /// Its brokers.
+    pub(crate) brokers: Brokers,
+    /// How they are doing.
+    pub(crate) watch: BrokerWatch,
 }
 
 impl Deployment {
@@ -80,13 +98,14 @@ impl Deployment {
             Some(former) => former.binding.chains.clone(),
             None => Chains::compile(&api, &shared.environment, &credentials)?,
         };
-        let driver = driver(&api, 0, shared)?;
-        let dead_letters = dead_letters(&api, shared)?;
+        let brokers = Brokers::open(&api, shared, &counters, former)?;
+        let dead_letters = dead_letters(&api, &brokers);
+        let endpoints = Arc::new(brokers.endpoints(&api, &shared.environment)?);
         // The last thing that can fail: what waits in a spool goes to the broker of whoever opens it.
-        let spool = spool(&api, &broker.configuration, &driver, shared, &counters, former)?;
+        let spool = spool(&api, &broker.configuration, &brokers.connection, shared, &counters, former)?;
         let publisher = match &spool {
             Some(spool) if api.guarantees.spool.is_some() => Arc::clone(spool) as Arc<dyn BrokerDriver>,
-            _ => Arc::clone(&driver),
+            _ => Arc::clone(&brokers.connection),
         };
         let drain = CancellationToken::new();
         let binding = Binding {
@@ -95,14 +114,13 @@ impl Deployment {
             credentials,
             definition: Arc::clone(&api),
             publisher,
-            driver,
+            driver: Arc::clone(&brokers.reading),
+            endpoint: None,
+            endpoints,
             publish_topics: topics(broker.configuration.publish_topics()),
             deliver_topics: topics(broker.configuration.deliver_topics()),
-            chosen_by: ChosenBy::new(&broker.configuration),
-            begin: match broker.configuration.auto_offset_reset() {
-                AutoOffsetReset::Earliest => Begin::Earliest,
-                AutoOffsetReset::Latest | AutoOffsetReset::None => Begin::Latest,
-            },
+            chosen_by: ChosenBy::new(&broker.configuration, &shared.environment)?,
+            begin: begin(&broker.configuration),
             hubs: Arc::clone(&shared.hubs),
             positions: Arc::clone(&shared.positions),
             notes: Arc::clone(&shared.notes),
@@ -124,7 +142,9 @@ impl Deployment {
             None => route(&api, shared, &binding, dead_letters, counters.deliveries),
         };
         let channels = channels(&api, &binding);
-        Ok(Self { api, binding: Arc::new(binding), channels, cors, route, spool })
+        let elsewhere = bindings(&binding);
+        let watch = watch(&api, &binding, &channels, &brokers, former);
+        Ok(Self { api, binding: Arc::new(binding), channels, elsewhere, cors, route, spool, brokers, watch })
     }
 
     /// The first plan that admits a request without credentials.
@@ -186,11 +206,17 @@ impl Deployment {
                 None => binding.drain.cancel(),
             }
         }
+        for (name, binding) in &self.elsewhere {
+            match successor.elsewhere.get(name) {
+                Some(next) => binding.succession.set(Arc::clone(next)),
+                None => binding.drain.cancel(),
+            }
+        }
     }
 
     /// Tells streams to say goodbye.
     pub(crate) fn stop(&self) {
-        // Those of the channels follow.
+        // Those of channels and of chosen brokers follow.
         self.binding.drain.cancel();
     }
 
@@ -208,6 +234,10 @@ pub(crate) struct Counters {
     pub(crate) deliveries: DeliveryMetrics,
     /// Of its spool; without it none is opened: there is none, or the definition is looked at only.
     pub(crate) spool: Option<SpoolMetrics>,
+    /// Of its journal, where it needs one; without them none is opened: the definition is looked at only.
+    pub(crate) journals: Option<JournalFamilies>,
+    /// Of the brokers that share work.
+    pub(crate) endpoints: EndpointFamilies,
 }
 
 /// Whether policies that are compiled of one definition are right for the other.
@@ -236,11 +266,49 @@ fn has_same_deliveries(one: &EventApi, other: &EventApi) -> bool {
     calling(one) == calling(other)
 }
 
-fn driver(api: &EventApi, index: usize, shared: &Shared) -> Result<Arc<dyn BrokerDriver>, Vec<Problem>> {
+pub(crate) fn driver(
+    api: &EventApi,
+    index: usize,
+    shared: &Shared,
+) -> Result<Arc<dyn BrokerDriver>, Vec<Problem>> {
     shared.drivers.get(&api.brokers[index].configuration).map_err(|error| {
         let path = format!("brokers[{index}].configuration");
         vec![Problem::new(path, error.code(), error.message)]
     })
+}
+
+/// The driver by which a broker of an API is read: its own, or the journal around it where the API needs messages that
+/// stay and the broker keeps none.
+pub(crate) fn reading(
+    api: &EventApi,
+    index: usize,
+    driver: &Arc<dyn BrokerDriver>,
+    shared: &Shared,
+    counters: &Counters,
+) -> Result<Arc<dyn BrokerDriver>, Vec<Problem>> {
+    if driver.capabilities().replay || !api.reads_from_a_journal() {
+        return Ok(Arc::clone(driver));
+    }
+    let broker = &api.brokers[index];
+    let refused = |code: &'static str, text: String| {
+        vec![Problem::new(format!("brokers[{index}].configuration"), code, text)]
+    };
+    let named = broker.configuration.deliver_topics().unwrap_or_default();
+    if let Some(chosen) = named.into_iter().find(|topic| has_expression(topic)) {
+        let text = format!(
+            "The topic {chosen} is another one for each client, and what a receiver of this API promises needs messages \
+             that stay, which this kind of broker does not keep and the gateway's journal keeps for fixed topics only. \
+             Name a fixed topic, or promise no more than 'auto' on 'sse' and 'websocket'."
+        );
+        return Err(refused("journal.topic.chosen", text));
+    }
+    let Some(journals) = &counters.journals else { return Ok(Arc::clone(driver)) };
+    let mut topics = topics(broker.configuration.deliver_topics());
+    topics.extend(api.channels.iter().map(|(name, channel)| Topic::from(channel.deliver_topic(name))));
+    let opened = shared.drivers.journal(&api.id, broker, driver, &topics, journals.of(&api.id));
+    opened
+        .map(|journal| journal as Arc<dyn BrokerDriver>)
+        .map_err(|error| refused(error.code(), error.message))
 }
 
 /// The spool that an API wants or has messages in; that of its former deployment, if nothing has changed about it.
@@ -255,7 +323,7 @@ fn spool(
     let Some(metrics) = &counters.spool else { return Ok(None) };
     let settings = api.guarantees.spool.as_ref();
     let unchanged = former.filter(|former| {
-        Arc::ptr_eq(&former.binding.driver, driver) && former.api.guarantees.spool.as_ref() == settings
+        Arc::ptr_eq(&former.brokers.connection, driver) && former.api.guarantees.spool.as_ref() == settings
     });
     if let Some(kept) = unchanged.and_then(|former| former.spool.clone()) {
         return Ok(Some(kept));
@@ -264,44 +332,75 @@ fn spool(
     opened.map(Some).map_err(|error| vec![Problem::new("guarantees.spool", error.code(), error.message)])
 }
 
-fn topics(names: Option<Vec<&str>>) -> Vec<Topic> {
-    names.unwrap_or_default().into_iter().map(Topic::from).collect()
-}
-
 /// What receivers are given for each channel: the same as for all, with topics, a drain and a succession of its own,
 /// since a channel may end while others go on.
 fn channels(api: &EventApi, whole: &Binding) -> HashMap<String, Arc<Binding>> {
     let bound = api.channels.iter().map(|(name, channel)| {
-        let drain = whole.drain.child_token();
         let binding = Binding {
             channel: Some(Arc::from(&**name)),
             publish_topics: vec![Topic::from(channel.publish_topic(name))],
             deliver_topics: vec![Topic::from(channel.deliver_topic(name))],
-            succession: Succession::new(&drain),
-            drain,
-            failures: FailureLog::default(),
-            api: whole.api.clone(),
-            definition: Arc::clone(&whole.definition),
-            credentials: Arc::clone(&whole.credentials),
-            driver: Arc::clone(&whole.driver),
-            publisher: Arc::clone(&whole.publisher),
-            chosen_by: whole.chosen_by.clone(),
-            begin: whole.begin.clone(),
-            hubs: Arc::clone(&whole.hubs),
-            positions: Arc::clone(&whole.positions),
-            notes: Arc::clone(&whole.notes),
-            keys_in_use: Arc::clone(&whole.keys_in_use),
-            streams: Arc::clone(&whole.streams),
-            chains: whole.chains.clone(),
-            max_body_bytes: whole.max_body_bytes,
-            body_bytes: Arc::clone(&whole.body_bytes),
-            body_timeout: whole.body_timeout,
-            metrics: whole.metrics.clone(),
-            in_flight: whole.in_flight.clone(),
+            ..beside(whole)
         };
         (name.clone(), Arc::new(binding))
     });
     bound.collect()
+}
+
+/// The same once more, which may end while others go on.
+pub(crate) fn beside(whole: &Binding) -> Binding {
+    let drain = whole.drain.child_token();
+    Binding {
+        api: whole.api.clone(),
+        channel: whole.channel.clone(),
+        definition: Arc::clone(&whole.definition),
+        credentials: Arc::clone(&whole.credentials),
+        driver: Arc::clone(&whole.driver),
+        publisher: Arc::clone(&whole.publisher),
+        endpoint: whole.endpoint.clone(),
+        endpoints: Arc::clone(&whole.endpoints),
+        publish_topics: whole.publish_topics.clone(),
+        deliver_topics: whole.deliver_topics.clone(),
+        chosen_by: whole.chosen_by.clone(),
+        begin: whole.begin.clone(),
+        hubs: Arc::clone(&whole.hubs),
+        positions: Arc::clone(&whole.positions),
+        notes: Arc::clone(&whole.notes),
+        keys_in_use: Arc::clone(&whole.keys_in_use),
+        streams: Arc::clone(&whole.streams),
+        chains: whole.chains.clone(),
+        max_body_bytes: whole.max_body_bytes,
+        body_bytes: Arc::clone(&whole.body_bytes),
+        body_timeout: whole.body_timeout,
+        succession: Succession::new(&drain),
+        drain,
+        metrics: whole.metrics.clone(),
+        failures: FailureLog::default(),
+        in_flight: whole.in_flight.clone(),
+    }
+}
+
+/// The brokers of an API to be asked how they are doing, each with the topics that are used there.
+fn watch(
+    api: &EventApi,
+    binding: &Binding,
+    channels: &HashMap<String, Arc<Binding>>,
+    brokers: &Brokers,
+    former: Option<&Deployment>,
+) -> BrokerWatch {
+    let bindings = std::iter::once(binding).chain(channels.values().map(|channel| &**channel));
+    let mut serving: Vec<_> = bindings
+        .flat_map(|binding| binding.deliver_topics.iter().chain(&binding.publish_topics))
+        .cloned()
+        .collect();
+    serving.sort_unstable();
+    serving.dedup();
+    let watched = brokers.each(api).map(|(broker, driver)| {
+        let is_serving = broker.group == api.brokers[0].group;
+        let used = if is_serving { serving.clone() } else { topics(broker.configuration.publish_topics()) };
+        (broker, driver, used)
+    });
+    BrokerWatch::new(watched, former.map(|former| &former.watch))
 }
 
 /// The receiver that calls its clients, with its settings.
@@ -310,13 +409,11 @@ fn calling(api: &EventApi) -> Option<(&Receiver, &WebhookConfig)> {
 }
 
 /// Where messages go that subscribers do not take.
-fn dead_letters(api: &EventApi, shared: &Shared) -> Result<Option<DeadLetters>, Vec<Problem>> {
-    let named = calling(api).and_then(|(receiver, _)| receiver.dlq.as_ref());
-    let named = named.and_then(|dlq| api.dead_letter_broker(&dlq.endpoint));
-    let index = named.and_then(|named| api.brokers.iter().position(|broker| std::ptr::eq(broker, named)));
-    let Some(index) = index else { return Ok(None) };
-    let topics = topics(api.brokers[index].configuration.publish_topics());
-    Ok(Some(DeadLetters { driver: driver(api, index, shared)?, topics }))
+fn dead_letters(api: &EventApi, brokers: &Brokers) -> Option<DeadLetters> {
+    let endpoint = &calling(api)?.0.dlq.as_ref()?.endpoint;
+    let driver = brokers.named(api, endpoint)?;
+    let broker = api.dead_letter_broker(endpoint)?;
+    Some(DeadLetters { driver, topics: topics(broker.configuration.publish_topics()) })
 }
 
 /// What subscribers that are called are offered; nothing where no receiver calls.
@@ -399,6 +496,8 @@ pub(crate) mod tests {
             environment: Arc::default(),
             key_rings: KeyRings::default(),
             calls_of_one_api: 1,
+            watching: Arc::new(Semaphore::new(1)),
+            groups: Groups::default(),
         };
         Arc::new(Deployment::compile(api, &shared, Counters::default(), None).unwrap())
     }

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use sluice_api::{ApiId, BrokerConfig};
-use sluice_broker::{BrokerDriver, DriverError, ErrorKind, Spool, SpoolMetrics};
+use sluice_api::{ApiId, Broker, BrokerConfig};
+use sluice_broker::{BrokerDriver, DriverError, ErrorKind, Journal, JournalMetrics, Spool, SpoolMetrics};
+use sluice_message::Topic;
 
 /// Makes drivers. The one place that knows every kind of broker is the binary that wires them.
 pub trait DriverFactory: Send + Sync + 'static {
@@ -25,6 +26,23 @@ pub trait DriverFactory: Send + Sync + 'static {
         Err(DriverError::new(ErrorKind::Configuration, "This gateway has no place for a spool."))
     }
 
+    /// Opens the journal of these topics around the driver of a broker that keeps no messages, or hands out the one
+    /// that is there. Where this is not implemented there is no place for a journal.
+    fn journal(
+        &self,
+        _api: &ApiId,
+        broker: &Broker,
+        _driver: Arc<dyn BrokerDriver>,
+        _topics: &[Topic],
+        _metrics: JournalMetrics,
+    ) -> Result<Arc<Journal>, DriverError> {
+        let text = format!(
+            "The broker '{}' keeps no messages for readers that are away, and this gateway has no place for a journal.",
+            broker.name
+        );
+        Err(DriverError::new(ErrorKind::Configuration, text))
+    }
+
     /// Whether messages of an API are in the spool, or may still come there.
     fn has_spooled(&self, _api: &ApiId) -> Result<bool, DriverError> {
         Ok(false)
@@ -37,11 +55,12 @@ pub(crate) struct Drivers {
     /// Found by comparing connection settings, secrets included, which are therefore in no key. There are
     /// as many as there are different brokers: few.
     open: Mutex<Vec<(BrokerConfig, Weak<dyn BrokerDriver>)>>,
+    journals: Mutex<Vec<Weak<Journal>>>,
 }
 
 impl Drivers {
     pub(crate) fn new(factory: Box<dyn DriverFactory>) -> Self {
-        Self { factory, open: Mutex::new(Vec::new()) }
+        Self { factory, open: Mutex::default(), journals: Mutex::default() }
     }
 
     /// The driver for these settings, opened if no deployed API has it.
@@ -68,6 +87,30 @@ impl Drivers {
         metrics: SpoolMetrics,
     ) -> Result<Arc<Spool>, DriverError> {
         self.factory.spool(api, settings, broker, driver, metrics)
+    }
+
+    /// The journal of these topics around the driver of a broker.
+    pub(crate) fn journal(
+        &self,
+        api: &ApiId,
+        broker: &Broker,
+        driver: &Arc<dyn BrokerDriver>,
+        topics: &[Topic],
+        metrics: JournalMetrics,
+    ) -> Result<Arc<Journal>, DriverError> {
+        let journal = self.factory.journal(api, broker, Arc::clone(driver), topics, metrics)?;
+        let mut journals = self.journals.lock().unwrap_or_else(PoisonError::into_inner);
+        journals.retain(|known| known.strong_count() > 0);
+        if !journals.iter().any(|known| std::ptr::eq(known.as_ptr(), &raw const *journal)) {
+            journals.push(Arc::downgrade(&journal));
+        }
+        Ok(journal)
+    }
+
+    /// Every journal that is in use now.
+    pub(crate) fn journals(&self) -> Vec<Arc<Journal>> {
+        let journals = self.journals.lock().unwrap_or_else(PoisonError::into_inner);
+        journals.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Whether messages of an API are in the spool. An API that wants none is served also where nobody can tell.

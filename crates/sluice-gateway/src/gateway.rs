@@ -1,6 +1,7 @@
 //! The handle through which event APIs are deployed.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -10,8 +11,8 @@ use arc_swap::ArcSwap;
 use sluice_api::{ApiId, EventApi, Problem};
 use sluice_broker::{BrokerDriver, DriverError, Spool, SpoolStatus};
 use sluice_delivery::{Deliveries, DeliveryOptions, Failed};
-use sluice_policy::{Credentials, Environment};
-use sluice_receiver::Streams;
+use sluice_policy::{Credentials, Environment, with_values};
+use sluice_receiver::{PublishFailure, Streams};
 use sluice_stream::{HubOptions, Hubs, Notes, Positions, StreamMetrics, client_prefix};
 use sluice_websub::{Hub, HubOptions as WebsubOptions};
 use tokio::{
@@ -22,10 +23,13 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::{
+    BrokerStatus, broker_watch,
     deployment::{Counters, Deployment, Shared},
     drivers::{DriverFactory, Drivers},
+    endpoints::Groups,
     key_rings::KeyRings,
     metrics::Metrics,
+    moment::Moment,
     public_url::PublicUrl,
     routes::Routes,
 };
@@ -126,6 +130,8 @@ impl Gateway {
                 environment: Arc::clone(&options.environment),
                 key_rings: KeyRings::default(),
                 calls_of_one_api: options.deliveries.max_calls_of_one_api(),
+                watching: Arc::new(Semaphore::new(broker_watch::AT_ONCE)),
+                groups: Groups::default(),
             },
             options,
             deployments: Mutex::default(),
@@ -140,7 +146,10 @@ impl Gateway {
     /// Everything that keeps this definition from being deployed here: rules of the definition, its
     /// policies, its broker's settings. Nothing is deployed.
     pub fn check(&self, api: &EventApi) -> Vec<Problem> {
-        let compiled = Deployment::compile(api.clone(), &self.0.shared, Counters::default(), None);
+        let shared = &self.0.shared;
+        let api = with_values(api, &shared.environment);
+        let compiled =
+            api.and_then(|api| Deployment::compile(api.into_owned(), shared, Counters::default(), None));
         compiled.err().unwrap_or_default()
     }
 
@@ -150,6 +159,11 @@ impl Gateway {
     /// wait for the broker.
     pub fn deploy(&self, api: EventApi) -> Result<(), Vec<Problem>> {
         let inner = &self.0;
+        let filled_in = match with_values(&api, &inner.shared.environment)? {
+            Cow::Owned(filled_in) => Some(filled_in),
+            Cow::Borrowed(_) => None,
+        };
+        let api = filled_in.unwrap_or(api);
         let mut deployments = inner.lock();
         let former = deployments.get(&api.id).cloned();
         if former.as_ref().is_some_and(|former| *former.api == api) {
@@ -160,9 +174,12 @@ impl Gateway {
             api: inner.metrics.of_api(&api.id),
             deliveries: inner.metrics.of_deliveries(&api.id),
             spool: has_spool.then(|| inner.metrics.of_spool(&api.id)),
+            journals: Some(inner.metrics.journals.clone()),
+            endpoints: inner.metrics.endpoints.clone(),
         };
         let deployment = Arc::new(Deployment::compile(api, &inner.shared, counters, former.as_deref())?);
         let api = Arc::clone(&deployment.api);
+        inner.metrics.endpoints.keep(&api);
         deployments.insert(api.id.clone(), Arc::clone(&deployment));
         inner.publish_routes(&deployments);
         let same_route = match (former.as_ref().map(|former| &former.route), &deployment.route) {
@@ -177,6 +194,7 @@ impl Gateway {
             inner.websub.learn(&api.id, settings);
         }
         drop(deployments);
+        deployment.watch.begin(&api.id, &inner.shared.watching, &deployment.binding.drain);
         info!(api = %api.id, name = api.name, "An event API is deployed.");
         if api.websub().is_some() && inner.options.public_url.is_none() {
             warn!(
@@ -227,6 +245,10 @@ impl Gateway {
         for spool in spools {
             closing.spawn(async move { spool.close().await });
         }
+        // What is being written is acknowledged to the broker still.
+        for journal in self.0.shared.drivers.journals() {
+            closing.spawn(async move { journal.close().await });
+        }
         while closing.join_next().await.is_some() {}
         for driver in self.0.shared.drivers.all() {
             closing.spawn(async move { driver.close().await });
@@ -265,6 +287,19 @@ impl Gateway {
         }
     }
 
+    /// How the brokers of an API are doing, the one that serves first; nothing where it is not served.
+    pub fn broker_status(&self, id: &ApiId) -> Vec<BrokerStatus> {
+        let deployment = self.0.lock().get(id).cloned();
+        deployment.map(|deployment| deployment.watch.status()).unwrap_or_default()
+    }
+
+    /// Why the last publish to an API failed; `None` where it succeeded, there was none, or the API is not served.
+    pub fn publish_failure(&self, id: &ApiId) -> Option<PublishFailure> {
+        let deployment = self.0.lock().get(id).cloned()?;
+        let mut bindings = std::iter::once(&deployment.binding).chain(deployment.channels.values());
+        bindings.find_map(|binding| binding.failures.publish_failure())
+    }
+
     /// How the spool of an API stands; `None` where it has none, or is not served.
     pub fn spool_status(&self, id: &ApiId) -> Option<SpoolStatus> {
         Some(self.spool(id)?.status())
@@ -300,9 +335,14 @@ impl Gateway {
         &self.0.shared.streams
     }
 
-    /// All counters in the OpenMetrics text format.
+    /// All counters, and how brokers and readers are doing now, in the OpenMetrics text format.
     pub fn metrics_text(&self) -> String {
-        self.0.metrics.render()
+        let mut moment = Moment::default();
+        for deployment in self.deployed() {
+            let calls = deployment.route.is_some();
+            moment.add(&deployment, calls.then(|| self.0.deliveries.lag(&deployment.api.id)));
+        }
+        self.0.metrics.render(moment)
     }
 
     pub(crate) fn deployed(&self) -> Vec<Arc<Deployment>> {

@@ -3,23 +3,30 @@
 //! [`Gateway`] is the handle that the management side deploys through. [`listen`] accepts connections, for
 //! the gateway's ports and for any other HTTP service of the process. What is deployed is decided elsewhere.
 
+mod broker_watch;
 mod cors;
 mod deployment;
 mod drivers;
+mod endpoint_metrics;
+mod endpoints;
 mod exchange;
 mod gateway;
 mod hub;
 mod key_rings;
 mod listen;
 mod metrics;
+mod moment;
 mod public_url;
 mod readiness;
 mod routes;
+#[cfg(test)]
+mod scripted;
 mod service;
 mod subscriptions;
 mod target;
 mod write_timeout;
 
+pub use broker_watch::{BrokerState, BrokerStatus};
 pub use drivers::DriverFactory;
 pub use gateway::{Gateway, GatewayOptions};
 pub use listen::{ListenOptions, Listeners};

@@ -8,11 +8,16 @@ use prometheus_client::{
     registry::Registry,
 };
 use sluice_api::ApiId;
-use sluice_broker::SpoolMetrics;
+use sluice_broker::{JournalMetrics, SpoolMetrics};
 use sluice_delivery::DeliveryMetrics;
 use sluice_receiver::ApiMetrics;
 use sluice_stream::StreamMetrics;
 use sluice_websub::HubMetrics;
+
+use crate::{
+    endpoint_metrics::EndpointFamilies,
+    moment::{Moment, MomentFamilies},
+};
 
 /// All counters of a gateway.
 pub(crate) struct Metrics {
@@ -26,6 +31,7 @@ pub(crate) struct Metrics {
     skipped: Family<ApiLabel, Counter>,
     lost: Family<ApiLabel, Counter>,
     overrun: Family<ApiLabel, Counter>,
+    misled: Family<ApiLabel, Counter>,
     failed_calls: Family<ApiLabel, Counter>,
     dead_lettered: Family<ApiLabel, Counter>,
     given_up: Family<ApiLabel, Counter>,
@@ -40,8 +46,35 @@ pub(crate) struct Metrics {
     spooled_messages: Family<ApiLabel, Gauge>,
     spooled_bytes: Family<ApiLabel, Gauge>,
     aside_messages: Family<ApiLabel, Gauge>,
+    /// Those of journals.
+    pub(crate) journals: JournalFamilies,
+    /// Those of brokers that share work.
+    pub(crate) endpoints: EndpointFamilies,
+    moment: MomentFamilies,
     /// Requests that found no event API or no receiver in one, or were not admitted.
     pub(crate) unrouted: Counter,
+}
+
+/// The counters of journals by API. An API without one shows none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct JournalFamilies {
+    messages: Family<ApiLabel, Counter>,
+    bytes: Family<ApiLabel, Counter>,
+    errors: Family<ApiLabel, Counter>,
+    reading: Family<ApiLabel, Gauge>,
+}
+
+impl JournalFamilies {
+    /// Those of one API, made when they are first asked for.
+    pub(crate) fn of(&self, api: &ApiId) -> JournalMetrics {
+        let label = ApiLabel { api: api.0.clone() };
+        JournalMetrics {
+            messages: self.messages.get_or_create_owned(&label),
+            bytes: self.bytes.get_or_create_owned(&label),
+            errors: self.errors.get_or_create_owned(&label),
+            reading: self.reading.get_or_create_owned(&label),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,6 +97,7 @@ impl Metrics {
             skipped: Family::default(),
             lost: Family::default(),
             overrun: Family::default(),
+            misled: Family::default(),
             failed_calls: Family::default(),
             dead_lettered: Family::default(),
             given_up: Family::default(),
@@ -78,6 +112,9 @@ impl Metrics {
             spooled_messages: Family::default(),
             spooled_bytes: Family::default(),
             aside_messages: Family::default(),
+            journals: JournalFamilies::default(),
+            endpoints: EndpointFamilies::default(),
+            moment: MomentFamilies::default(),
             unrouted: Counter::default(),
         };
         let mut add = |name: &str, help: &str, family: &Family<ApiLabel, Counter>| {
@@ -104,6 +141,7 @@ impl Metrics {
             "Clients that were disconnected because they were too slow",
             &metrics.overrun,
         );
+        add("misled", "Clients and messages without a topic or key that can be used", &metrics.misled);
         add("failed_calls", "Calls to subscribers that did not succeed", &metrics.failed_calls);
         add("dead_letters", "Messages put with the dead letters", &metrics.dead_lettered);
         add("given_up_messages", "Messages that subscribers did not take in all tries", &metrics.given_up);
@@ -116,6 +154,13 @@ impl Metrics {
         );
         add("spool_forwarded_messages", "Messages that brokers have taken from spools", &metrics.forwarded);
         add("spool_refused_messages", "Messages of spools that were set aside", &metrics.set_aside);
+        add("journal_messages", "Messages that journals have on the disk", &metrics.journals.messages);
+        add("journal_bytes", "Bytes of messages that journals have on the disk", &metrics.journals.bytes);
+        add(
+            "journal_errors",
+            "Tries of journals to read a broker, or to write, that failed",
+            &metrics.journals.errors,
+        );
         let mut gauge = |name: &str, help: &str, family: &Family<ApiLabel, Gauge>| {
             registry.register(name, help, family.clone());
         };
@@ -123,6 +168,7 @@ impl Metrics {
         gauge("spool_waiting_messages", "Messages that wait for their broker", &metrics.spooled_messages);
         gauge("spool_waiting_bytes", "Bytes that wait for their broker", &metrics.spooled_bytes);
         gauge("spool_set_aside_messages", "Messages set aside in spools now", &metrics.aside_messages);
+        gauge("journal_topics", "Topics that are read into journals now", &metrics.journals.reading);
         registry.register("open_streams", "Streams open now", metrics.streams.clone());
         registry.register(
             "served_subscriptions",
@@ -150,6 +196,8 @@ impl Metrics {
             "Times that a broker had dropped messages before they were read",
             stream.positions_lost.clone(),
         );
+        metrics.endpoints.register(&mut registry);
+        metrics.moment.register(&mut registry);
         Self { registry: Mutex::new(registry), ..metrics }
     }
 
@@ -166,6 +214,7 @@ impl Metrics {
             skipped: self.skipped.get_or_create_owned(&label),
             lost: self.lost.get_or_create_owned(&label),
             overrun: self.overrun.get_or_create_owned(&label),
+            misled: self.misled.get_or_create_owned(&label),
             streams: self.streams.get_or_create_owned(&label),
         }
     }
@@ -203,6 +252,7 @@ impl Metrics {
 
     /// Forgets the counters of an API that is gone.
     pub(crate) fn forget(&self, api: &ApiId) {
+        self.endpoints.forget(api);
         let label = ApiLabel { api: api.0.clone() };
         let counters = [
             &self.published,
@@ -214,6 +264,7 @@ impl Metrics {
             &self.skipped,
             &self.lost,
             &self.overrun,
+            &self.misled,
             &self.failed_calls,
             &self.dead_lettered,
             &self.given_up,
@@ -222,6 +273,9 @@ impl Metrics {
             &self.letters_passed_over,
             &self.forwarded,
             &self.set_aside,
+            &self.journals.messages,
+            &self.journals.bytes,
+            &self.journals.errors,
         ];
         for family in counters {
             family.remove(&label);
@@ -233,16 +287,19 @@ impl Metrics {
             &self.spooled_messages,
             &self.spooled_bytes,
             &self.aside_messages,
+            &self.journals.reading,
         ];
         for family in gauges {
             family.remove(&label);
         }
     }
 
-    /// Everything, in the OpenMetrics text format.
-    pub(crate) fn render(&self) -> String {
+    /// Everything, in the OpenMetrics text format, with how things stand at this moment.
+    pub(crate) fn render(&self, moment: Moment) -> String {
         let mut rendered = String::new();
+        // Of two who ask at once each sees a whole moment.
         let registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.moment.show(moment);
         if text::encode(&mut rendered, &registry).is_err() {
             // Writing to a string does not fail; half a page would be worse than none.
             rendered.clear();

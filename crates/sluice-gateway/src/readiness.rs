@@ -78,7 +78,7 @@ fn topics(deployment: &Deployment) -> Vec<Topic> {
 }
 
 async fn ask(driver: &dyn BrokerDriver, topics: &[Topic]) -> Option<Unreachable> {
-    let refusal = Refusal::from(driver.bounds(topics).await.err()?);
+    let refusal = Refusal::from(driver.check(topics).await.err()?);
     Some(Unreachable { code: refusal.code, reason: refusal.message })
 }
 

@@ -115,6 +115,7 @@ impl Gateway {
         let visit = Visit::of(kind, &request, described(deployment, &request, below, &ends));
         let caller = self.admitted(deployment, &visit, &sub_path)?;
         let caller = self.met(deployment, Hook::Connect, caller).await?;
+        let binding = deployment.chosen(binding, receiver, &caller)?;
         let links = self.links(deployment, &request, below, &ends);
         let answered = deployment.to_answer(&caller);
         let mut response = self.received(binding, receiver, &Arc::new(caller), request, ends).await?;

@@ -26,6 +26,7 @@ impl Default for ManagementOptions {
             name: "hub".to_owned(),
             group: "hub".to_owned(),
             weight: 1,
+            secondary: false,
             connector: "log".to_owned(),
             configuration: BrokerConfig::Log(LogConfig::default()),
         };

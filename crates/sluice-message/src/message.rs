@@ -191,7 +191,8 @@ impl Message {
     }
 
     /// What the broker tells about the message, by name: `key`, `topic`, `partition`, `offset` and
-    /// `sourceTimestamp` where they are known, then whatever else the driver added.
+    /// `sourceTimestamp` where they are known, then whatever else the driver added. What the driver says under one
+    /// of these names goes before what is known: the topic of a message may be one of many that its place stands for.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
         let parts = &self.0.parts;
         let place = parts.place.as_ref();
@@ -203,7 +204,13 @@ impl Message {
             parts.timestamp_ms.map(|time| ("sourceTimestamp", Cow::Owned(time.to_string()))),
         ];
         let added = parts.metadata.iter().map(|(name, value)| (&**name, Cow::Borrowed(&**value)));
-        known.into_iter().flatten().chain(added)
+        let is_added = |name: &str| parts.metadata.iter().any(|(added, _)| **added == *name);
+        known.into_iter().flatten().filter(move |(name, _)| !is_added(name)).chain(added)
+    }
+
+    /// That part of the [metadata](Self::metadata) which the driver added by name, in its order.
+    pub fn added_metadata(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.parts.metadata.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// What it takes in memory, about: payload, key, headers and the text of its position, in bytes. What byte bounds count.

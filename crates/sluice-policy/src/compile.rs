@@ -11,7 +11,7 @@ use sluice_expression::{Api, Environment};
 use sluice_message::Attributes;
 
 use crate::{
-    Credentials, Hook,
+    ChosenBy, Credentials, Hook,
     caller::attribute,
     catalogue::{self, Entry},
     chain::{Compiled, Terms},
@@ -41,6 +41,7 @@ pub(crate) fn api(
         compiler.problems.extend(problems);
         Templates::default()
     });
+    let differs = compiler.brokers(api);
     if !compiler.problems.is_empty() {
         return Err(compiler.problems);
     }
@@ -48,7 +49,7 @@ pub(crate) fn api(
     attributes.set(attribute::API, Value::from(&*api.id.0));
     let plain = |terms: &Arc<Terms>| terms.flows.is_empty() && terms.selection_rule.is_none();
     Ok(Compiled {
-        empty: own.is_empty() && plans.iter().all(plain) && templates.is_empty(),
+        empty: own.is_empty() && plans.iter().all(plain) && templates.is_empty() && !differs,
         api: seen(api),
         environment: Arc::clone(environment),
         plans,
@@ -61,7 +62,7 @@ pub(crate) fn api(
 }
 
 /// The API as expressions see it.
-fn seen(api: &EventApi) -> Api {
+pub(crate) fn seen(api: &EventApi) -> Api {
     let properties = api.properties.iter();
     Api {
         id: api.id.0.clone(),
@@ -80,6 +81,21 @@ struct Compiler<'c> {
 }
 
 impl Compiler<'_> {
+    /// Takes note of what the settings of brokers need to know of clients; says whether that is anything.
+    fn brokers(&mut self, api: &EventApi) -> bool {
+        let mut differs = false;
+        for (index, broker) in api.brokers.iter().enumerate() {
+            match ChosenBy::compile(&broker.configuration, &self.site) {
+                Ok(chosen_by) => differs |= chosen_by.differs(),
+                Err(problems) => {
+                    let path = format!("brokers[{index}].configuration");
+                    self.problems.extend(problems.into_iter().map(|problem| problem.within(&path)));
+                }
+            }
+        }
+        differs
+    }
+
     fn terms(&mut self, index: usize, plan: &Plan) -> Terms {
         let path = format!("plans[{index}]");
         let rule = self.site.optional("selectionRule", plan.selection_rule.as_deref());

@@ -12,6 +12,7 @@ mod cel;
 mod chain;
 mod compile;
 mod credentials;
+mod endpoint;
 mod flow;
 mod freemarker;
 mod identity;
@@ -19,7 +20,9 @@ mod policies;
 mod policy;
 mod rejection;
 mod secrecy;
+mod settings;
 mod site;
+mod steering;
 mod templates;
 #[cfg(test)]
 mod tests;
@@ -29,9 +32,11 @@ pub use caller::Caller;
 pub use catalogue::{Entry, catalogue};
 pub use chain::{Chain, Chains};
 pub use credentials::{ApiKey, Credentials, WebhookSecret};
+pub use endpoint::chosen_endpoint;
 pub use policy::{DropReason, Hook, Outcome, Policy, Verdict};
 pub use rejection::{Rejection, Rendered};
+pub use settings::with_values;
 pub use sluice_expression::{
     Api, Environment, EvalContext, Request, Response, Subscription, SubscriptionKind,
 };
-pub use topics::{ChosenBy, NoTopic};
+pub use topics::{ChosenBy, Misled};

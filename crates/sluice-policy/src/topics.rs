@@ -1,225 +1,298 @@
-//! Which topics a message goes to and comes from: those of the broker's settings, or those that a policy has
-//! chosen for this client or this message by an attribute.
+//! Which topics a message goes to and comes from, and under which record key: what the broker's settings say, in
+//! which expressions may stand, or what a policy has chosen for this client or this message by an attribute.
 //!
-//! The names of the attributes are those of the contract, in its older and its newer form; which of them a policy
-//! may set is checked when an API is deployed. What they choose may come from a client, so it is judged at each
-//! use: the embedded log is shared by all APIs and has no permissions of its own.
+//! Which attributes there are, and which texts may come in from outside, stands in `steering`. Both are judged at each
+//! use: a client may have chosen them, and the embedded log is shared by all APIs and has no permissions of its own.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde_json::Value;
-use sluice_api::{BrokerConfig, is_topic_name};
+use sluice_api::{BrokerConfig, Problem, Side, has_expression};
+use sluice_expression::{Environment, EvalContext, EvalError, Expression, Piece};
 use sluice_message::{Attributes, Message, Topic};
 
-/// What stands before the name of a setting, as in `gravitee.attribute.kafka.topics`.
-const FORMS: [&str; 2] = ["gravitee.attribute.", "gravitee.attributes.endpoint."];
+use crate::{
+    Caller,
+    site::{Needs, Site},
+    steering::{Names, may_come_in},
+};
 
 /// As many as a definition may name.
 const MAX_TOPICS: usize = 64;
 
-/// The attributes by which policies choose topics and keys, for brokers of one kind.
+/// What chooses topics and keys at one broker. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct ChosenBy {
-    publish: Vec<String>,
-    deliver: Vec<String>,
-    key: Vec<String>,
-    /// The topics that may be chosen; `None` where the broker's own permissions judge.
-    allowed: Option<Vec<Topic>>,
+pub struct ChosenBy(Arc<Choices>);
+
+#[derive(Debug)]
+struct Choices {
+    /// The attributes that choose.
+    names: Names,
+    /// The settings as they are written, where an expression stands in one of them; otherwise empty.
+    publish: Vec<Expression>,
+    deliver: Vec<Expression>,
+    key: Option<Expression>,
+    /// Knows what a topic is.
+    broker: BrokerConfig,
+    /// The topics that the settings name outright.
+    named: Vec<Topic>,
 }
 
-impl ChosenBy {
-    /// Those for this broker. Of the log, which is shared with other APIs, and of the mock only topics can be
-    /// chosen that these settings name, in whichever direction; of Kafka all that it permits.
-    pub fn new(broker: &BrokerConfig) -> Self {
-        let kind = broker.kind();
-        let names = |settings: &[&str]| {
-            let forms = FORMS.iter();
-            forms
-                .flat_map(|form| settings.iter().map(move |setting| format!("{form}{kind}.{setting}")))
-                .collect()
-        };
-        Self {
-            publish: names(&["producer.topics", "topics"]),
-            deliver: names(&["consumer.topics", "topics"]),
-            key: names(&["recordKey"]),
-            allowed: allowed(broker),
-        }
-    }
-}
-
-fn allowed(broker: &BrokerConfig) -> Option<Vec<Topic>> {
-    match broker {
-        BrokerConfig::Kafka(_) => None,
-        BrokerConfig::Mock(_) => {
-            Some(broker.deliver_topics().into_iter().flatten().map(Topic::from).collect())
-        }
-        BrokerConfig::Log(log) => {
-            let named = log.topics.iter().chain(&log.producer.topics).chain(&log.consumer.topics);
-            Some(named.map(|topic| Topic::from(topic.as_str())).collect())
-        }
-    }
-}
-
-/// A policy has chosen a topic that this API cannot use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoTopic {
+/// A client or a message has no topic or key that this API can use. Nobody is told the value itself: it may be
+/// another's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misled {
     /// No broker can have it.
     #[error("A policy of this API chose a topic that can not exist. Its publisher has to act.")]
     Impossible,
-    /// It may be another API's.
+    /// It may be another API's, or more topics than one.
     #[error(
-        "A policy of this API chose a topic that the settings of its broker do not name. \
-         Choose one that they name, or its publisher has to add it to them."
+        "A policy of this API chose a topic that the settings of its broker do not name, and that it may not choose \
+         without. Choose another, or its publisher has to add it to them."
     )]
     NotNamed,
+    /// An expression of the settings has no value.
+    #[error("The {of} in the broker settings of this API has no value here: {reason}")]
+    NoValue {
+        /// `topic` or `key`.
+        of: &'static str,
+        /// A sentence.
+        reason: String,
+    },
+    /// An expression of the settings came to something that may be no topic of this API.
+    #[error(
+        "The topic in the broker settings of this API came to one that it may not have here, by a wildcard, a separator \
+         or a name that is not among those in the settings."
+    )]
+    Unfit,
+}
+
+impl Misled {
+    /// The stable code of docs/errors.md.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Impossible | Self::NotNamed => "policy.topic.invalid",
+            Self::NoValue { .. } | Self::Unfit => "endpoint.expression.invalid",
+        }
+    }
 }
 
 impl ChosenBy {
-    /// The topics that a message is published to. What was noted on the message goes before what was noted on
-    /// the client.
+    /// What chooses at this broker. Of the log, which is shared with other APIs, and of the mock only topics can be
+    /// chosen that these settings name, in whichever direction; of others all that they permit.
     ///
     /// # Errors
-    /// A chosen topic that this API cannot use.
+    /// An expression that cannot stand there; paths are relative to the settings.
+    pub fn new(broker: &BrokerConfig, environment: &Environment) -> Result<Self, Vec<Problem>> {
+        let (credentials, needs) = (Arc::default(), Needs::default());
+        Self::compile(
+            broker,
+            &Site { environment, credentials: &credentials, has_message: false, needs: &needs },
+        )
+    }
+
+    /// The same, as part of an API.
+    pub(crate) fn compile(broker: &BrokerConfig, site: &Site<'_>) -> Result<Self, Vec<Problem>> {
+        let templates = |path, topics: Option<Vec<&str>>, has_message| {
+            let topics = topics.unwrap_or_default();
+            let dynamic = topics.iter().any(|topic| has_expression(topic));
+            let topics = if dynamic { topics } else { Vec::new() };
+            crate::site::all(topics.iter().map(|topic| site.with_messages(has_message).text(path, topic)))
+        };
+        let key = broker.key().map(|key| site.with_messages(true).text("producer.key", key)).transpose();
+        Ok(Self(Arc::new(Choices {
+            names: Names::of(broker),
+            publish: templates("producer", broker.publish_topics(), true)?,
+            deliver: templates("consumer", broker.deliver_topics(), false)?,
+            key: key.map_err(|problem| vec![problem])?,
+            broker: broker.connection(),
+            named: named(broker),
+        })))
+    }
+
+    /// Whether settings of this broker differ from client to client, or from message to message.
+    pub fn differs(&self) -> bool {
+        !self.0.publish.is_empty() || !self.0.deliver.is_empty() || self.0.key.is_some()
+    }
+
+    /// Whether topics of this direction are made by expressions, where none are configured.
+    pub fn makes_topics(&self, side: Side) -> bool {
+        match side {
+            Side::Publish => !self.0.publish.is_empty(),
+            Side::Deliver => !self.0.deliver.is_empty(),
+        }
+    }
+
+    /// The topics that a message of a client is published to. What was noted on the message goes before what was noted
+    /// on the client, and that before the settings; `configured` are those, where no expression stands in them.
+    ///
+    /// # Errors
+    /// A topic that this API cannot use, or none.
     pub fn publish<'t>(
         &self,
         configured: &'t [Topic],
-        client: &Attributes,
+        caller: &Caller,
         message: &Message,
-    ) -> Result<Cow<'t, [Topic]>, NoTopic> {
-        self.chosen(&self.publish, &[message.attributes(), client], configured)
+    ) -> Result<Cow<'t, [Topic]>, Misled> {
+        let places = [message.attributes(), caller.attributes()];
+        if let Some(topics) = self.0.noted(&self.0.names.publish, Side::Publish, &places)? {
+            return Ok(Cow::Owned(topics));
+        }
+        if self.0.publish.is_empty() {
+            return Ok(Cow::Borrowed(configured));
+        }
+        let context = caller.context().with_message(message);
+        self.0.evaluated(&self.0.publish, Side::Publish, &context).map(Cow::Owned)
     }
 
     /// The topics that a client is sent.
     ///
     /// # Errors
-    /// A chosen topic that this API cannot use.
-    pub fn deliver<'t>(
-        &self,
-        configured: &'t [Topic],
-        client: &Attributes,
-    ) -> Result<Cow<'t, [Topic]>, NoTopic> {
-        self.chosen(&self.deliver, &[client], configured)
-    }
-
-    /// The message with the record key that a policy has chosen for it, if one has.
-    pub fn with_key(&self, client: &Attributes, message: Message) -> Message {
-        match attribute(&self.key, &[message.attributes(), client]) {
-            None | Some(Value::Null) => message,
-            Some(Value::String(key)) => message.to_builder().key(key.clone()).build(),
-            Some(key) => message.to_builder().key(key.to_string()).build(),
+    /// A topic that this API cannot use, or none.
+    pub fn deliver<'t>(&self, configured: &'t [Topic], caller: &Caller) -> Result<Cow<'t, [Topic]>, Misled> {
+        if let Some(topics) = self.0.noted(&self.0.names.deliver, Side::Deliver, &[caller.attributes()])? {
+            return Ok(Cow::Owned(topics));
         }
+        if self.0.deliver.is_empty() {
+            return Ok(Cow::Borrowed(configured));
+        }
+        self.0.evaluated(&self.0.deliver, Side::Deliver, &caller.context()).map(Cow::Owned)
     }
 
-    fn chosen<'t>(
+    /// The message with the record key that a policy has chosen for it, if one has, or else the settings.
+    ///
+    /// # Errors
+    /// The expression in the settings has no value for this message.
+    pub fn with_key(&self, caller: &Caller, message: Message) -> Result<Message, Misled> {
+        let key = match attribute(&self.0.names.key, &[message.attributes(), caller.attributes()]) {
+            Some(Value::String(key)) => Some(key.clone()),
+            Some(key) if !key.is_null() => Some(key.to_string()),
+            _ => match &self.0.key {
+                Some(key) => {
+                    let context = caller.context().with_message(&message);
+                    let text = key.text(&context).map_err(|error| no_value("key", &error))?;
+                    text.map(Cow::into_owned)
+                }
+                None => None,
+            },
+        };
+        Ok(match key {
+            Some(key) => message.to_builder().key(key).build(),
+            None => message,
+        })
+    }
+}
+
+impl Choices {
+    /// What an attribute says.
+    fn noted(
         &self,
         names: &[String],
+        side: Side,
         places: &[&Attributes],
-        configured: &'t [Topic],
-    ) -> Result<Cow<'t, [Topic]>, NoTopic> {
-        let topics: Vec<Topic> = match attribute(names, places) {
-            None | Some(Value::Null) => return Ok(Cow::Borrowed(configured)),
-            Some(Value::String(list)) => list.split(',').map(|topic| Topic::from(topic.trim())).collect(),
-            Some(Value::Array(list)) => {
+    ) -> Result<Option<Vec<Topic>>, Misled> {
+        let Some((name, value)) = entry(names, places) else { return Ok(None) };
+        let topics: Vec<Topic> = match value {
+            Value::Null => return Ok(None),
+            Value::String(list) if name.ends_with('s') => {
+                list.split(',').map(|topic| Topic::from(topic.trim())).collect()
+            }
+            Value::String(topic) => vec![Topic::from(&**topic)],
+            Value::Array(list) => {
                 list.iter().map(|topic| Topic::from(topic.as_str().unwrap_or_default())).collect()
             }
-            Some(_) => Vec::new(),
+            _ => Vec::new(),
         };
         let sound = (1..=MAX_TOPICS).contains(&topics.len());
-        if !sound || !topics.iter().all(|topic| is_topic_name(topic.as_str())) {
-            return Err(NoTopic::Impossible);
+        if !sound || !topics.iter().all(|topic| self.broker.is_topic(topic.as_str(), side)) {
+            return Err(Misled::Impossible);
         }
-        match &self.allowed {
-            Some(allowed) if !topics.iter().all(|topic| allowed.contains(topic)) => Err(NoTopic::NotNamed),
-            _ => Ok(Cow::Owned(topics)),
+        let free = |topic: &Topic| self.is_free() && self.may_come_in(topic.as_str());
+        if !topics.iter().all(|topic| self.named.contains(topic) || free(topic)) {
+            return Err(Misled::NotNamed);
         }
+        Ok(Some(topics))
     }
+
+    /// What the expressions of the settings come to.
+    fn evaluated(
+        &self,
+        templates: &[Expression],
+        side: Side,
+        context: &EvalContext<'_>,
+    ) -> Result<Vec<Topic>, Misled> {
+        let mut topics = Vec::with_capacity(templates.len());
+        for template in templates {
+            let pieces = template.pieces(context).map_err(|error| no_value("topic", &error))?;
+            let alone = pieces.len() == 1;
+            let mut text = String::new();
+            for piece in pieces {
+                match piece {
+                    Piece::Written(plain) => text.push_str(plain),
+                    Piece::Evaluated(Some(value)) if may_come_in(&self.broker, &value, alone) => {
+                        text.push_str(&value);
+                    }
+                    Piece::Evaluated(Some(value)) if !value.is_empty() => return Err(Misled::Unfit),
+                    Piece::Evaluated(_) => {
+                        let reason = "What it is made of is missing.".to_owned();
+                        return Err(Misled::NoValue { of: "topic", reason });
+                    }
+                }
+            }
+            let topic = Topic::from(text);
+            let permitted = self.is_free() || self.named.contains(&topic);
+            if !permitted || !self.broker.is_topic(topic.as_str(), side) {
+                return Err(Misled::Unfit);
+            }
+            if !topics.contains(&topic) {
+                topics.push(topic);
+            }
+        }
+        Ok(topics)
+    }
+
+    /// Whether the permissions of the broker itself judge which topics there are for this API.
+    const fn is_free(&self) -> bool {
+        !matches!(self.broker, BrokerConfig::Log(_) | BrokerConfig::Mock(_))
+    }
+
+    /// Whether a policy may choose this, which may be a client's text from its first character to its last. A scheme
+    /// that says nothing new may stand before it.
+    fn may_come_in(&self, topic: &str) -> bool {
+        let bare = match &self.broker {
+            BrokerConfig::Solace(_) | BrokerConfig::Amqp(_) => {
+                topic.strip_prefix("topic://").unwrap_or(topic)
+            }
+            _ => topic,
+        };
+        may_come_in(&self.broker, bare, true)
+    }
+}
+
+/// The topics that settings name outright.
+pub(crate) fn named(broker: &BrokerConfig) -> Vec<Topic> {
+    let mut topics: Vec<&str> =
+        [broker.publish_topics(), broker.deliver_topics()].into_iter().flatten().flatten().collect();
+    if let BrokerConfig::Log(log) = broker {
+        let all = log.topics.iter().chain(&log.producer.topics).chain(&log.consumer.topics);
+        topics = all.map(String::as_str).collect();
+    }
+    let outright = topics.into_iter().filter(|topic| !has_expression(topic));
+    outright.map(Topic::from).collect()
+}
+
+fn no_value(of: &'static str, error: &EvalError) -> Misled {
+    Misled::NoValue { of, reason: error.to_string() }
 }
 
 fn attribute<'a>(names: &[String], places: &[&'a Attributes]) -> Option<&'a Value> {
+    entry(names, places).map(|(_, value)| value)
+}
+
+fn entry<'n, 'a>(names: &'n [String], places: &[&'a Attributes]) -> Option<(&'n str, &'a Value)> {
     let mut filled = places.iter().filter(|place| !place.is_empty());
-    filled.find_map(|place| names.iter().find_map(|name| place.get(name)))
+    filled.find_map(|place| names.iter().find_map(|name| Some((&**name, place.get(name)?))))
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use sluice_api::from_value;
-
-    use super::*;
-
-    fn attributes(pairs: &[(&str, Value)]) -> Attributes {
-        let mut attributes = Attributes::default();
-        pairs.iter().for_each(|(name, value)| attributes.set(*name, value.clone()));
-        attributes
-    }
-
-    fn of(kind: &str, settings: &Value) -> ChosenBy {
-        let broker: sluice_api::Broker =
-            from_value(json!({ "name": "b", "type": kind, "configuration": settings })).unwrap();
-        ChosenBy::new(&broker.configuration)
-    }
-
-    fn kafka() -> ChosenBy {
-        of("kafka", &json!({ "bootstrapServers": "k:9092", "topics": ["set"] }))
-    }
-
-    fn publish(client: &[(&str, Value)], message: &[(&str, Value)]) -> Result<Vec<String>, NoTopic> {
-        let (client, message) = (attributes(client), attributes(message));
-        let (set, by) = ([Topic::from("set")], kafka());
-        let topics = by.chosen(&by.publish, &[&message, &client], &set);
-        topics.map(|topics| topics.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn a_choice_for_the_message_goes_before_one_for_the_client() {
-        let both = "gravitee.attribute.kafka.topics";
-        let newer = "gravitee.attributes.endpoint.kafka.producer.topics";
-        assert_eq!(publish(&[], &[]).unwrap(), ["set"]);
-        assert_eq!(publish(&[(both, json!("a, b"))], &[]).unwrap(), ["a", "b"]);
-        assert_eq!(publish(&[(newer, json!(["a"]))], &[]).unwrap(), ["a"]);
-        assert_eq!(publish(&[(both, json!("a"))], &[(both, json!("m"))]).unwrap(), ["m"]);
-        assert_eq!(publish(&[(both, Value::Null)], &[]).unwrap(), ["set"]);
-        assert_eq!(publish(&[("gravitee.attribute.mqtt5.topic", json!("x"))], &[]).unwrap(), ["set"]);
-    }
-
-    #[test]
-    fn a_choice_that_is_no_topic_is_refused() {
-        for bad in [json!("a b"), json!(""), json!(7), json!([]), json!(vec!["a"; 65]), json!("../a")] {
-            assert!(publish(&[("gravitee.attribute.kafka.topics", bad.clone())], &[]).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn of_the_shared_log_only_topics_that_the_settings_name_can_be_chosen() {
-        let by = of(
-            "log",
-            &json!({
-                "topics": ["both"], "producer": { "topics": ["in"] }, "consumer": { "topics": ["out"] },
-            }),
-        );
-        let set = [Topic::from("both")];
-        let chosen = |topics: &str| {
-            let client = attributes(&[("gravitee.attribute.log.topics", json!(topics))]);
-            let message = Message::builder().build();
-            let published = by.publish(&set, &client, &message).map(|topics| topics.len());
-            assert_eq!(by.deliver(&set, &client).map(|topics| topics.len()), published);
-            published
-        };
-        assert_eq!(chosen("both, in,out"), Ok(3));
-        assert_eq!(chosen("another-api"), Err(NoTopic::NotNamed));
-        assert_eq!(chosen("both,another-api"), Err(NoTopic::NotNamed));
-        assert_eq!(chosen("../both"), Err(NoTopic::Impossible));
-    }
-
-    #[test]
-    fn of_the_mock_its_one_topic_can_be_chosen_and_of_kafka_any() {
-        let mock = of("mock", &json!({ "messageInterval": 1, "messageContent": "x" }));
-        let deliver = |by: &ChosenBy, kind: &str, topic: &str| {
-            let client = attributes(&[(&format!("gravitee.attribute.{kind}.topics"), json!(topic))]);
-            by.deliver(&[], &client).map(|topics| topics.len())
-        };
-        assert_eq!(deliver(&mock, "mock", "mock"), Ok(1));
-        assert_eq!(deliver(&mock, "mock", "other"), Err(NoTopic::NotNamed));
-        assert_eq!(deliver(&kafka(), "kafka", "other"), Ok(1));
-    }
-}
+mod tests;

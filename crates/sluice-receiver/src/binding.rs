@@ -1,17 +1,23 @@
 //! What a receiver is given of the event API that it serves.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use sluice_api::{ApiId, EventApi};
 use sluice_broker::BrokerDriver;
-use sluice_message::Topic;
-use sluice_policy::{Chains, ChosenBy, Credentials};
+use sluice_message::{Message, Topic};
+use sluice_policy::{Caller, Chains, ChosenBy, Credentials, Misled};
 use sluice_stream::{Begin, Hubs, Notes, Positions};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{failures::FailureLog, idempotency::KeysInUse, streams::Streams, succession::Succession};
+use crate::{
+    endpoints::{Endpoints, Way},
+    failures::FailureLog,
+    idempotency::KeysInUse,
+    streams::Streams,
+    succession::Succession,
+};
 
 /// An event API as its receivers see it: a broker, topics, policies, bounds.
 pub struct Binding {
@@ -27,6 +33,11 @@ pub struct Binding {
     pub driver: Arc<dyn BrokerDriver>,
     /// What messages are published to: the same broker, or the spool before it.
     pub publisher: Arc<dyn BrokerDriver>,
+    /// The name of the broker or group of brokers that it is about, where a policy chose it in place of those that
+    /// serve.
+    pub endpoint: Option<Arc<str>>,
+    /// What policies can choose in place of these.
+    pub endpoints: Arc<Endpoints>,
     /// The topics that each published message goes to.
     pub publish_topics: Vec<Topic>,
     /// The topics that messages are delivered from.
@@ -66,6 +77,39 @@ pub struct Binding {
     pub in_flight: TaskTracker,
 }
 
+impl Binding {
+    /// The topics that a client is sent.
+    ///
+    /// # Errors
+    /// There are none that this API can use; counted.
+    pub(crate) fn topics_for(&self, caller: &Caller) -> Result<Cow<'_, [Topic]>, Misled> {
+        self.counted(self.chosen_by.deliver(&self.deliver_topics, caller))
+    }
+
+    /// A message of a client with its record key, and the topics that it goes to on this way.
+    ///
+    /// # Errors
+    /// There is no key, or are no topics, that this API can use; counted.
+    pub(crate) fn addressed<'a>(
+        &self,
+        way: Way<'a>,
+        caller: &Caller,
+        message: Message,
+    ) -> Result<(Message, Cow<'a, [Topic]>), Misled> {
+        self.counted((|| {
+            let message = way.chosen_by.with_key(caller, message)?;
+            let topics = way.chosen_by.publish(way.topics, caller, &message)?;
+            Ok((message, topics))
+        })())
+    }
+
+    fn counted<T>(&self, result: Result<T, Misled>) -> Result<T, Misled> {
+        result.inspect_err(|_| {
+            self.metrics.misled.inc();
+        })
+    }
+}
+
 impl std::fmt::Debug for Binding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Binding").field("api", &self.api).finish_non_exhaustive()
@@ -93,6 +137,8 @@ pub struct ApiMetrics {
     pub lost: Counter,
     /// Clients that were disconnected because they were too slow.
     pub overrun: Counter,
+    /// Clients and messages for which a policy or the broker's settings came to no topic or key that can be used.
+    pub misled: Counter,
     /// Streams open now.
     pub streams: Gauge,
 }

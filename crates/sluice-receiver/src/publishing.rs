@@ -4,11 +4,11 @@ use std::{borrow::Cow, time::Duration};
 
 use http::StatusCode;
 use prometheus_client::metrics::counter::Counter;
-use sluice_broker::DriverError;
+use sluice_broker::{BrokerDriver, DriverError, ErrorKind};
 use sluice_message::{Message, Topic};
-use sluice_policy::{Caller, Chain, DropReason, NoTopic, Outcome, Rejection};
+use sluice_policy::{Caller, Chain, DropReason, Misled, Outcome, Rejection};
 
-use crate::{Binding, Refusal};
+use crate::{Binding, NoEndpoint, Refusal, endpoints::Way};
 
 /// Why a message is not with the broker.
 #[derive(Debug)]
@@ -17,8 +17,10 @@ pub(crate) enum Failure {
     Dropped { policy: &'static str, reason: DropReason },
     /// A policy refused it.
     Rejected(Box<Rejection>),
-    /// A policy sent it where it cannot go.
-    Misled(NoTopic),
+    /// A policy or the broker's settings sent it where it cannot go.
+    Misled(Misled),
+    /// A policy chose a broker for it that is none, or takes no messages.
+    Nowhere(NoEndpoint),
     /// The broker did not take it; it may have been written to some of its topics.
     Broker(DriverError),
 }
@@ -26,6 +28,7 @@ pub(crate) enum Failure {
 /// A message as the publish policies leave it.
 pub(crate) struct Admitted<'a> {
     binding: &'a Binding,
+    publisher: &'a dyn BrokerDriver,
     /// With the record key that it is to have.
     pub(crate) message: Message,
     /// Where it goes.
@@ -42,18 +45,19 @@ pub(crate) fn admit<'a>(
 ) -> Result<Admitted<'a>, Failure> {
     let (message, delay) =
         if chain.is_empty() { (message, Duration::ZERO) } else { run(binding, chain, caller, message)? };
-    let message = binding.chosen_by.with_key(caller.attributes(), message);
-    let topics = binding
-        .chosen_by
-        .publish(&binding.publish_topics, caller.attributes(), &message)
-        .map_err(Failure::Misled)?;
-    Ok(Admitted { binding, message, topics, delay })
+    let way = Way::of(binding, &[message.attributes(), caller.attributes()]).map_err(Failure::Nowhere)?;
+    let (message, topics) = binding.addressed(way, caller, message).map_err(Failure::Misled)?;
+    if message.payload_bytes().is_none() && !way.publisher.capabilities().tombstones {
+        let text = "The broker of this API cannot carry a message without a payload (a tombstone).";
+        return Err(Failure::Broker(DriverError::new(ErrorKind::Invalid, text)));
+    }
+    Ok(Admitted { binding, publisher: way.publisher, message, topics, delay })
 }
 
 impl Admitted<'_> {
     /// Resolves once the broker has acknowledged the message on every topic.
     pub(crate) async fn publish(self) -> Result<(), Failure> {
-        let Self { binding, message, topics, delay } = self;
+        let Self { binding, publisher, message, topics, delay } = self;
         if !delay.is_zero() {
             // An API that stops does not wait: the message is taken, and goes to the broker while there is one.
             tokio::select! {
@@ -62,9 +66,10 @@ impl Admitted<'_> {
             }
         }
         for topic in topics.iter() {
-            binding.publisher.publish(topic, message.clone()).await.map_err(Failure::Broker)?;
+            publisher.publish(topic, message.clone()).await.map_err(Failure::Broker)?;
         }
         binding.metrics.published.inc();
+        binding.failures.passed();
         Ok(())
     }
 }
@@ -119,6 +124,7 @@ impl From<Failure> for Refusal {
             }
             Failure::Rejected(rejection) => (*rejection).into(),
             Failure::Misled(error) => error.into(),
+            Failure::Nowhere(error) => error.into(),
             Failure::Broker(error) => error.into(),
         }
     }

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use sluice_broker::{DriverError, ErrorKind, Fault};
 use sluice_message::Headers;
-use sluice_policy::{NoTopic, Rejection, Rendered};
+use sluice_policy::{Misled, Rejection, Rendered};
 
 use crate::Body;
 
@@ -125,6 +125,7 @@ impl From<DriverError> for Refusal {
         let status = match (error.kind, error.fault()) {
             (ErrorKind::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
             (_, Fault::Client) => StatusCode::BAD_REQUEST,
+            (ErrorKind::Rejected, _) => StatusCode::BAD_GATEWAY,
             // A closed driver belongs to a deployment that is being replaced: the next try finds the new one.
             (ErrorKind::Closed, _) => StatusCode::SERVICE_UNAVAILABLE,
             _ if error.retryable() => StatusCode::SERVICE_UNAVAILABLE,
@@ -145,6 +146,9 @@ const fn told(kind: ErrorKind) -> &'static str {
         ErrorKind::Refused => "The broker behind this API refuses the gateway. Its operator has to act.",
         ErrorKind::NoTopic => "The topic behind this API does not exist. Its operator has to act.",
         ErrorKind::TooLarge => "The message is larger than the broker behind this API takes.",
+        ErrorKind::Rejected => {
+            "The broker behind this API does not take this message, and will not if it comes again. It may be too large."
+        }
         ErrorKind::Invalid => "The message breaks a rule of the topic behind this API.",
         ErrorKind::Overloaded => {
             "More messages are under way than may be; this one was not taken. Try again."
@@ -160,10 +164,11 @@ const fn told(kind: ErrorKind) -> &'static str {
     }
 }
 
-impl From<NoTopic> for Refusal {
-    fn from(error: NoTopic) -> Self {
+impl From<Misled> for Refusal {
+    fn from(error: Misled) -> Self {
         let text = format!("Invalid configuration: {error}");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "policy.topic.invalid", text)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.code(), text)
+            .with_key("FAILURE_ENDPOINT_CONFIGURATION_INVALID")
     }
 }
 

@@ -115,7 +115,7 @@ pub(crate) async fn place(
     match bookmark {
         Bookmark::New => Ok(placed(join(binding.begin.clone()).await?, false, None)),
         Bookmark::Position(text) => {
-            let unknown = match known(&text, topics) {
+            let unknown = match known(&text, |topic| binding.driver.covers_any(topics, topic)) {
                 Ok(position) => match join(Begin::After(position)).await {
                     Err(lost) if lost.kind == ErrorKind::PositionLost => beyond(binding, &lost),
                     joined => return Ok(placed(joined?, false, None)),
@@ -146,13 +146,13 @@ pub(crate) async fn place(
 
 /// The position that a text stands for, if it is one of these topics. The empty text is given out where nothing
 /// was read yet of a topic that had nothing yet: its beginning.
-fn known(text: &str, topics: &[Topic]) -> Result<Position, Refusal> {
+fn known(text: &str, is_read: impl Fn(&Topic) -> bool) -> Result<Position, Refusal> {
     if text.is_empty() {
         return Ok(Position::new());
     }
     let position = Position::decode(text)
         .map_err(|error| unknown(format!("The position to resume from is none of this API. {error}")))?;
-    let is_own = position.nexts().all(|(topic, ..)| topics.contains(topic));
+    let is_own = position.nexts().all(|(topic, ..)| is_read(topic));
     if !is_own || position.is_empty() {
         let text = "The position to resume from is none of this API: it does not belong to its topics.";
         return Err(unknown(text.to_owned()));
@@ -263,16 +263,21 @@ mod tests {
         ["t".into(), "u".into()]
     }
 
+    /// Those, and all whose names begin with `v`.
+    fn is_read(topic: &Topic) -> bool {
+        topics().contains(topic) || topic.as_str().starts_with('v')
+    }
+
     #[test]
     fn a_position_is_known_by_its_topics() {
-        let read = |plain: &str| known(&plain.parse::<Position>().unwrap().encode(), &topics());
-        for own in ["t@0#1", "t@0#-1;u@3#2", "u@0#0"] {
+        let read = |plain: &str| known(&plain.parse::<Position>().unwrap().encode(), is_read);
+        for own in ["t@0#1", "t@0#-1;u@3#2", "u@0#0", "v1@0#1;v2@0#0"] {
             assert_eq!(read(own).unwrap(), own.parse().unwrap(), "{own}");
         }
         for foreign in ["other@0#1", "t@0#1;other@0#1"] {
             assert_eq!(read(foreign).unwrap_err().code, "position.unknown", "{foreign}");
         }
-        assert_eq!(known("", &topics()).unwrap(), Position::new(), "the beginning");
+        assert_eq!(known("", is_read).unwrap(), Position::new(), "the beginning");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use sluice_api::{EventApi, Flow, Plan, PlanSecurity};
+use sluice_api::{Broker, EventApi, Flow, Plan, PlanSecurity};
 use sluice_policy::Caller;
 use tokio_util::sync::CancellationToken;
 
@@ -52,14 +52,17 @@ pub(crate) fn successor(former: &Binding, kind: &str, caller: &Caller) -> Option
     let (old, new) = (&*former.definition, &*latest.definition);
     let same_broker = Arc::ptr_eq(&former.driver, &latest.driver)
         && Arc::ptr_eq(&former.publisher, &latest.publisher)
-        && old.brokers.first() == new.brokers.first();
+        && brokers(former).eq(brokers(latest));
     let receiver =
         |api: &EventApi| api.receivers.iter().find(|receiver| receiver.configuration.kind() == kind).cloned();
     let channel = |api: &EventApi| former.channel.as_deref().and_then(|name| api.channels.get(name)).cloned();
     let same_channel = former.channel == latest.channel && channel(old) == channel(new);
+    // What is made of them is settled when a client comes.
+    let same_values = !latest.chosen_by.differs() || old.properties == new.properties;
     let knows_enough = !latest.chains.reads_request() || caller.request().is_some();
     let stays = !latest.drain.is_cancelled()
         && same_broker
+        && same_values
         && same_channel
         && receiver(old) == receiver(new)
         && old.guarantees == new.guarantees
@@ -68,6 +71,15 @@ pub(crate) fn successor(former: &Binding, kind: &str, caller: &Caller) -> Option
         && is_admitted(new, caller)
         && knows_enough;
     stays.then(|| (Arc::clone(latest), caller.moved_to(&latest.chains)))
+}
+
+/// The brokers that a client is connected with: those that serve, or those that a policy chose for it.
+fn brokers(binding: &Binding) -> impl Iterator<Item = &Broker> {
+    let api = &*binding.definition;
+    let chosen = binding.endpoint.as_deref();
+    let brokers = chosen.into_iter().flat_map(|endpoint| api.named(endpoint));
+    let serving = api.serving().filter(move |_| chosen.is_none());
+    brokers.chain(serving).map(|(_, broker)| broker)
 }
 
 /// Whether the plan by which a client came still lets such clients in.
@@ -159,6 +171,20 @@ mod tests {
             assert!(goes_on(&json!({}), &change), "{change}");
             assert!(goes_on(&change, &json!({})), "{change}, taken back");
         }
+    }
+
+    #[tokio::test]
+    async fn a_stream_whose_topic_may_be_made_of_properties_ends_when_they_change() {
+        let with = |topic: &str, value: &str| {
+            let settings = json!({ "topics": ["t"], "consumer": { "topics": [topic] } });
+            json!({
+                "brokers": [{ "name": "b", "type": "log", "configuration": settings }],
+                "properties": [{ "key": "p", "value": value }],
+            })
+        };
+        let made = "{#context.attributes['x'] ?: #properties['p']}";
+        assert!(goes_on(&with("t", "1"), &with("t", "2")) && goes_on(&with(made, "1"), &with(made, "1")));
+        assert!(!goes_on(&with(made, "1"), &with(made, "2")));
     }
 
     #[tokio::test]

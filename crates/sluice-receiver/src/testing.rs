@@ -17,7 +17,7 @@ use sluice_broker::{
     Receipt, StartAt,
 };
 use sluice_message::{Message, Offset, Topic};
-use sluice_policy::{Caller, Chains, ChosenBy};
+use sluice_policy::{Caller, Chains, ChosenBy, Environment};
 use sluice_stream::{Begin, HubOptions, Hubs, MemoryNotes, MemoryPositions, StreamMetrics};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
@@ -58,9 +58,11 @@ pub(crate) fn binding_of(parts: &Value) -> Binding {
         credentials: Arc::default(),
         publisher: Arc::clone(&driver),
         driver,
+        endpoint: None,
+        endpoints: Arc::default(),
         publish_topics: topics(config.publish_topics()),
         deliver_topics: topics(config.deliver_topics()),
-        chosen_by: ChosenBy::new(config),
+        chosen_by: ChosenBy::new(config, &Environment::default()).unwrap(),
         begin: Begin::Latest,
         hubs: Hubs::new(HubOptions::default(), Arc::new(StreamMetrics::default())),
         positions: Arc::new(MemoryPositions::default()),
@@ -235,7 +237,7 @@ impl Gated {
 
 impl BrokerDriver for Gated {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { shared_reading: true, replay: true, groups: false, keys: true, headers: true }
+        Capabilities { groups: false, sharing: false, ..Capabilities::ALL }
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {

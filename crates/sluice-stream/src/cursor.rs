@@ -95,6 +95,16 @@ pub enum Step {
     Ended,
 }
 
+/// Where a client enters a hub.
+pub(crate) enum Entry {
+    /// With what the hub reads next.
+    Head,
+    /// With the message of this number, where the ring still has it; else with what the hub reads next.
+    Number(u64),
+    /// Behind this position.
+    Behind(Position),
+}
+
 /// One client's place among the messages of its topics.
 pub struct Cursor {
     source: Source,
@@ -115,23 +125,25 @@ impl std::fmt::Debug for Cursor {
 }
 
 impl Cursor {
-    /// In a hub: behind this position, or with what the hub reads next.
+    /// In a hub.
     pub(crate) fn in_hub(
         member: Membership,
         progress: watch::Receiver<Progress>,
-        position: Option<Position>,
+        entry: Entry,
         lag: Lag,
         tells: bool,
     ) -> Self {
         let standing = Standing::new(Arc::downgrade(&member.hub));
         let mut ring = InRing::new(member, progress, &standing, lag, tells);
         let mut catch_up = None;
-        if let Some(mut position) = position {
-            if !ring.enter(&mut position) {
-                catch_up = Some(Box::new(CatchUp::new(&ring, HandedOut { position, tells })));
+        match entry {
+            Entry::Head => ring.enter_at_head(),
+            Entry::Number(number) => ring.enter_at_number(number),
+            Entry::Behind(mut position) => {
+                if !ring.enter(&mut position) {
+                    catch_up = Some(Box::new(CatchUp::new(&ring, HandedOut { position, tells })));
+                }
             }
-        } else {
-            ring.enter_at_head();
         }
         Self { source: Source::Hub(ring, catch_up), standing }
     }

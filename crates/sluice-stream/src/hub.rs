@@ -16,14 +16,16 @@ use sluice_broker::{
     BatchLimit, BrokerDriver, ConsumeSpec, Consumer, DriverError, ErrorKind, StartAt, StopAt,
 };
 use sluice_message::{Message, Position, Topic};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 
 use crate::{
     Begin, Cursor, Joining, Lag,
     alone::Alone,
     brought::{check_end, check_topics},
+    cursor::Entry,
     handed_out::HandedOut,
+    lag,
     lost::move_to_what_is_left,
     metrics::{Held, StreamMetrics},
     ring::Ring,
@@ -70,6 +72,8 @@ pub struct Hubs {
     options: HubOptions,
     metrics: Arc<StreamMetrics>,
     turns: Arc<Turns>,
+    /// A permit for each hub whose broker is asked how far behind it is.
+    measuring: Arc<Semaphore>,
     running: Mutex<HashMap<Key, Arc<Hub>>>,
 }
 
@@ -84,6 +88,9 @@ pub(crate) struct Hub {
     pub(crate) ring: RwLock<Ring>,
     pub(crate) progress: watch::Sender<Progress>,
     pub(crate) turns: Arc<Turns>,
+    /// Messages that the broker has beyond what was read, where that is known.
+    pub(crate) behind: Mutex<Option<u64>>,
+    pub(crate) measuring: Arc<Semaphore>,
     /// Cursors alive; the task ends some time after it has fallen to zero.
     clients: AtomicUsize,
     /// Those of them that need the text of each message's position.
@@ -160,7 +167,8 @@ impl Hubs {
     /// No hub yet; they begin with their first client.
     pub fn new(options: HubOptions, metrics: Arc<StreamMetrics>) -> Arc<Self> {
         let turns = Turns::new(options.catch_up_readers, &metrics);
-        Arc::new(Self { options, metrics, turns, running: Mutex::new(HashMap::new()) })
+        let measuring = Arc::new(Semaphore::new(lag::AT_ONCE));
+        Arc::new(Self { options, metrics, turns, measuring, running: Mutex::default() })
     }
 
     /// The counters of these hubs.
@@ -180,7 +188,7 @@ impl Hubs {
         let Joining { begin, lag, tells_positions, side } = joining;
         let capabilities = driver.capabilities();
         if let Begin::After(position) = &begin {
-            check_topics(position, topics)?;
+            check_topics(&**driver, position, topics)?;
             if !capabilities.replay && !position.is_empty() {
                 let text =
                     format!("The broker of the topics {} has no messages to go back to.", names(topics));
@@ -194,24 +202,28 @@ impl Hubs {
         // A client that the ring has overtaken can only say where it was by the text of its last message.
         let is_told = tells || (lag == Lag::Stop && capabilities.replay);
         let member = self.membership(driver, topics, is_told, side);
+        // Where the first clients begin on a broker that hands something out at once, as retained messages.
+        let is_opening = matches!(member.hub.progress.borrow().phase, Phase::Opening(_));
+        let first = is_opening.then(|| member.hub.mark().next);
         let progress = tokio::time::timeout(self.options.open_timeout, opened(&member)).await;
         let progress = progress.unwrap_or_else(|_| Err(self.overdue(&member)))?;
         if !capabilities.replay {
             // Without older messages to read there is nothing to catch up with.
             let lag = if lag == Lag::CatchUp { Lag::Skip } else { lag };
-            return Ok(Cursor::in_hub(member, progress, None, lag, tells));
+            let entry = first.map_or(Entry::Head, Entry::Number);
+            return Ok(Cursor::in_hub(member, progress, entry, lag, tells));
         }
-        let position = match begin {
-            Begin::Latest => None,
-            Begin::Earliest => Some(Position::new()),
+        let entry = match begin {
+            Begin::Latest => Entry::Head,
+            Begin::Earliest => Entry::Behind(Position::new()),
             Begin::After(position) => {
                 let checked =
                     tokio::time::timeout(self.options.open_timeout, check_end(&member.hub, &position));
                 checked.await.unwrap_or_else(|_| Err(self.overdue(&member)))?;
-                Some(position)
+                Entry::Behind(position)
             }
         };
-        Ok(Cursor::in_hub(member, progress, position, lag, tells))
+        Ok(Cursor::in_hub(member, progress, entry, lag, tells))
     }
 
     /// Why a hub is not reading yet.
@@ -236,7 +248,7 @@ impl Hubs {
         tells: bool,
         side: Side,
     ) -> Membership {
-        let key = (Arc::as_ptr(driver).cast::<()>() as usize, topics.to_vec());
+        let key = key(driver, topics);
         let mut running = self.lock();
         if let Some(hub) = running.get(&key) {
             return Membership::new(hub, tells, side);
@@ -250,6 +262,8 @@ impl Hubs {
             ring: RwLock::new(ring),
             progress,
             turns: Arc::clone(&self.turns),
+            behind: Mutex::default(),
+            measuring: Arc::clone(&self.measuring),
             clients: AtomicUsize::new(0),
             telling: AtomicUsize::new(0),
         });
@@ -257,6 +271,11 @@ impl Hubs {
         running.insert(key.clone(), Arc::clone(&hub));
         tokio::spawn(run(hub, key, Arc::downgrade(self), self.options.linger, Arc::clone(&self.metrics)));
         member
+    }
+
+    /// The hub of these topics, if there is one now.
+    pub(crate) fn running(&self, driver: &Arc<dyn BrokerDriver>, topics: &[Topic]) -> Option<Arc<Hub>> {
+        self.lock().get(&key(driver, topics)).cloned()
     }
 
     /// Takes a hub out of service, unless a client has joined meanwhile. Joining takes the same lock, so
@@ -274,6 +293,10 @@ impl Hubs {
         // The map is whole after any panic: each change of it is one call.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn key(driver: &Arc<dyn BrokerDriver>, topics: &[Topic]) -> Key {
+    (Arc::as_ptr(driver).cast::<()>() as usize, topics.to_vec())
 }
 
 /// Waits until a hub reads, or until it is plain that it does not.
@@ -294,7 +317,8 @@ async fn opened(member: &Membership) -> Result<watch::Receiver<Progress>, Driver
 /// The life of a hub.
 async fn run(hub: Arc<Hub>, key: Key, hubs: Weak<Hubs>, linger: Duration, metrics: Arc<StreamMetrics>) {
     debug!(topics = %names(&hub.topics), "A hub begins.");
-    let mut reader = Reader { hub: &hub, metrics: &metrics, is_placed: false, backoff: BACKOFF.0 };
+    let mut reader =
+        Reader { hub: &hub, metrics: &metrics, is_placed: false, backoff: BACKOFF.0, told: None };
     loop {
         tokio::select! {
             end = reader.read() => {
@@ -309,6 +333,7 @@ async fn run(hub: Arc<Hub>, key: Key, hubs: Weak<Hubs>, linger: Duration, metric
                     break;
                 }
             }
+            never = lag::measure(&hub) => match never {},
         }
     }
     debug!(topics = %names(&hub.topics), "A hub ends.");
@@ -338,6 +363,8 @@ struct Reader<'a> {
     is_placed: bool,
     /// How long to wait after the next failure; short again as soon as something was read.
     backoff: Duration,
+    /// The failure that the log was told last, until the broker is read again.
+    told: Option<String>,
 }
 
 impl Reader<'_> {
@@ -349,6 +376,7 @@ impl Reader<'_> {
                 Ok(mut consumer) => {
                     self.hub.set_phase(Phase::Live);
                     info!(topics = %names(&self.hub.topics), "Reading from the broker.");
+                    self.told = None;
                     let _open = Held::new(&self.metrics.hub_consumers);
                     match self.pump(&mut *consumer).await {
                         Ok(()) => return Phase::Ended,
@@ -375,11 +403,7 @@ impl Reader<'_> {
         let replay = driver.capabilities().replay;
         if replay && !self.is_placed {
             // The end is fixed as a position, so that a reconnect continues there and not at a later end.
-            let bounds = driver.bounds(topics).await?;
-            let mut position = Position::new();
-            for ((topic, partition), offsets) in &bounds {
-                position.set_next(topic, *partition, offsets.end);
-            }
+            let position = driver.ends(topics).await?;
             self.hub.change(|ring| ring.begin(position));
             self.is_placed = true;
         }
@@ -405,7 +429,10 @@ impl Reader<'_> {
     async fn lose_position(&mut self, error: &DriverError) {
         let bounds = match self.hub.driver.bounds(&self.hub.topics).await {
             Ok(bounds) => bounds,
-            Err(error) => return self.report(&error),
+            Err(error) => {
+                self.report(&error);
+                return;
+            }
         };
         let mut position = self.hub.mark().head;
         let missing = move_to_what_is_left(&mut position, &bounds);
@@ -419,9 +446,15 @@ impl Reader<'_> {
         }
     }
 
-    fn report(&self, error: &DriverError) {
+    /// Tells the log once of each cause, however often it is met again, and those who wait each time.
+    fn report(&mut self, error: &DriverError) {
         let (topics, wait_ms) = (names(&self.hub.topics), self.backoff.as_millis());
-        warn!(%topics, %error, wait_ms, "Reading from the broker failed; trying again.");
+        if self.told.as_ref() == Some(&error.message) {
+            debug!(%topics, %error, wait_ms, "Reading from the broker failed once more.");
+        } else {
+            warn!(%topics, %error, wait_ms, "Reading from the broker failed; it is tried again until it succeeds.");
+            self.told = Some(error.message.clone());
+        }
         if matches!(self.hub.progress.borrow().phase, Phase::Opening(_)) {
             self.hub.set_phase(Phase::Opening(Some(error.clone())));
         }

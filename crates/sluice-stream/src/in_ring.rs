@@ -95,6 +95,14 @@ impl InRing {
         self.go_to(next);
     }
 
+    /// Moves to the message of this number, or to what the hub reads next where the ring no longer has it.
+    pub(crate) fn enter_at_number(&mut self, number: u64) {
+        self.enter_at_head();
+        if lock(&self.member).keeps(number) {
+            self.go_to(number);
+        }
+    }
+
     /// Moves behind the position, which it takes then, if the ring holds everything that follows.
     pub(crate) fn enter(&mut self, position: &mut Position) -> bool {
         let ring = lock(&self.member);

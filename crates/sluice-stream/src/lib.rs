@@ -16,6 +16,7 @@ mod cursor;
 mod handed_out;
 mod hub;
 mod in_ring;
+mod lag;
 mod lost;
 mod metrics;
 mod notes;
@@ -27,6 +28,7 @@ mod window;
 
 pub use cursor::{Begin, Cursor, Joining, Lag, Step};
 pub use hub::{HubOptions, Hubs};
+pub use lag::behind;
 pub use metrics::StreamMetrics;
 pub use notes::{
     MAX_NOTE_BYTES, MAX_NOTE_NAME_BYTES, MAX_NOTES_OF_A_GROUP, MemoryNotes, Notes, NotesError, check_note,

@@ -1,4 +1,4 @@
-//! Every kind of broker, and the spool before them, wired to the gateway.
+//! Every kind of broker, the spool before them and the journal around them, wired to the gateway.
 
 use std::{
     path::PathBuf,
@@ -6,10 +6,17 @@ use std::{
     time::Duration,
 };
 
-use sluice_api::{ApiId, BrokerConfig};
-use sluice_broker::{BrokerDriver, DriverError, Log, LogOptions, Mock, Spool, SpoolMetrics, Spools};
+use sluice_api::{ApiId, Broker, BrokerConfig, SolaceTransport};
+use sluice_broker::{
+    BrokerDriver, DriverError, ErrorKind, Journal, JournalMetrics, Journals, Log, LogOptions, Mock, Spool,
+    SpoolMetrics, Spools,
+};
+use sluice_broker_amqp::{Amqp, AmqpOptions};
 use sluice_broker_kafka::{Kafka, KafkaOptions};
+use sluice_broker_mqtt::{Mqtt, MqttOptions};
+use sluice_broker_rabbitmq::{Rabbitmq, RabbitmqOptions};
 use sluice_gateway::DriverFactory;
+use sluice_message::Topic;
 
 use crate::config::Config;
 
@@ -23,7 +30,8 @@ pub(crate) struct Brokers {
     log_options: LogOptions,
     log: Mutex<Option<Log>>,
     spools: Spools,
-    kafka_options: KafkaOptions,
+    journals: Journals,
+    publish_timeout: Duration,
 }
 
 impl Brokers {
@@ -40,18 +48,35 @@ impl Brokers {
         };
         let spool_options =
             LogOptions { max_topics: SPOOL_TOPICS, max_groups: SPOOL_TOPICS, ..log_options.clone() };
+        let settings = &config.journal;
+        let journal_options = LogOptions {
+            retention_age: Duration::from_secs(settings.retention_hours.saturating_mul(3600)),
+            retention_bytes: settings.retention_bytes,
+            max_topics: settings.max_topics,
+            ..log_options.clone()
+        };
         Self {
             log_dir: config.data_dir.join("log"),
             log_options,
             log: Mutex::default(),
             spools: Spools::new(config.data_dir.join("spool"), spool_options),
-            kafka_options: KafkaOptions { publish_timeout, ..KafkaOptions::default() },
+            journals: Journals::new(config.data_dir.join("journal"), journal_options),
+            publish_timeout,
         }
+    }
+
+    fn mqtt_options(&self) -> MqttOptions {
+        MqttOptions { publish_timeout: self.publish_timeout, ..MqttOptions::default() }
+    }
+
+    fn amqp_options(&self) -> AmqpOptions {
+        AmqpOptions { publish_timeout: self.publish_timeout, ..AmqpOptions::default() }
     }
 }
 
 impl DriverFactory for Brokers {
     fn open(&self, config: &BrokerConfig) -> Result<Arc<dyn BrokerDriver>, DriverError> {
+        let publish_timeout = self.publish_timeout;
         Ok(match config {
             BrokerConfig::Log(_) => {
                 let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +86,20 @@ impl DriverFactory for Brokers {
                 };
                 Arc::new(log.clone())
             }
-            BrokerConfig::Kafka(kafka) => Arc::new(Kafka::open(kafka, self.kafka_options)?),
+            BrokerConfig::Kafka(kafka) => {
+                Arc::new(Kafka::open(kafka, KafkaOptions { publish_timeout, ..KafkaOptions::default() })?)
+            }
+            BrokerConfig::Mqtt(mqtt) => Arc::new(Mqtt::open(mqtt, self.mqtt_options())?),
+            BrokerConfig::Solace(solace) if solace.transport == SolaceTransport::Mqtt => {
+                let mqtt = solace.mqtt().map_err(|text| DriverError::new(ErrorKind::Configuration, text))?;
+                Arc::new(Mqtt::open(&mqtt, self.mqtt_options())?)
+            }
+            BrokerConfig::Solace(solace) => Arc::new(Amqp::open_solace(solace, self.amqp_options())?),
+            BrokerConfig::Amqp(amqp) => Arc::new(Amqp::open(amqp, self.amqp_options())?),
+            BrokerConfig::Rabbitmq(rabbitmq) => {
+                let options = RabbitmqOptions { publish_timeout, ..RabbitmqOptions::default() };
+                Arc::new(Rabbitmq::open(rabbitmq, options)?)
+            }
             BrokerConfig::Mock(mock) => Arc::new(Mock::new(mock.clone())),
         })
     }
@@ -77,7 +115,64 @@ impl DriverFactory for Brokers {
         self.spools.spool(api, settings, broker, driver, metrics)
     }
 
+    fn journal(
+        &self,
+        api: &ApiId,
+        broker: &Broker,
+        driver: Arc<dyn BrokerDriver>,
+        topics: &[Topic],
+        metrics: JournalMetrics,
+    ) -> Result<Arc<Journal>, DriverError> {
+        self.journals.journal(api, broker, driver, topics, metrics)
+    }
+
     fn has_spooled(&self, api: &ApiId) -> Result<bool, DriverError> {
         self.spools.holds(api)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sluice_broker::HeaderSupport;
+
+    use super::*;
+    use crate::cli::Options;
+
+    #[tokio::test]
+    async fn the_table_of_capabilities_in_the_docs_is_what_the_drivers_claim() {
+        let data = tempfile::tempdir().unwrap();
+        let options = Options { data_dir: Some(data.path().to_owned()), ..Options::default() };
+        let config = Config::load(options).unwrap();
+        let brokers = Brokers::new(&config);
+        let mut table = vec![
+            "| Broker | Replay | Groups | Sharing | Keys | Headers | Tombstones |".to_owned(),
+            format!("|{}", "---|".repeat(7)),
+        ];
+        for kind in BrokerConfig::KINDS {
+            let settings = match kind {
+                "kafka" => json!({"bootstrapServers": "localhost:9092", "topics": ["t"]}),
+                "mqtt5" | "rabbitmq" => json!({"serverHost": "localhost", "serverPort": 1}),
+                "solace" => json!({"url": "tcp://localhost:5672"}),
+                "amqp" => json!({"url": "amqp://localhost:5672"}),
+                _ => json!({}),
+            };
+            let broker = Broker::parse(kind, kind, Some(settings)).unwrap();
+            let claimed = brokers.open(&broker.configuration).unwrap().capabilities();
+            let headers = match claimed.headers {
+                HeaderSupport::None => "none",
+                HeaderSupport::Joined => "joined",
+                HeaderSupport::Repeated => "repeated",
+            };
+            let word = |is_claimed: bool| if is_claimed { "yes" } else { "no" };
+            let [replay, groups, sharing, keys, tombstones] =
+                [claimed.replay, claimed.groups, claimed.sharing, claimed.keys, claimed.tombstones].map(word);
+            table.push(format!(
+                "| `{kind}` | {replay} | {groups} | {sharing} | {keys} | {headers} | {tombstones} |"
+            ));
+        }
+        let page = include_str!("../../../docs/brokers/README.md");
+        let shown = page.split("<!-- capabilities -->").nth(1).unwrap_or_default().trim();
+        assert_eq!(shown, table.join("\n"));
     }
 }

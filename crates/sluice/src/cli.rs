@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use sluice_gateway::PublicUrl;
 
+use crate::dev_broker::DevBroker;
+
 /// Event gateway: HTTP in and out, message brokers behind.
 #[derive(Debug, Parser)]
 #[command(name = "sluice", version, arg_required_else_help = true)]
@@ -15,8 +17,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start with the embedded log and example event APIs, ready to try.
-    Dev(Options),
+    /// Start with example event APIs on the embedded log, or on a broker that you have, ready to try.
+    Dev(DevOptions),
     /// Start with what the config file, the management API and --api say.
     Run(Options),
     /// Read a password from standard input and print the hash that SLUICE_ADMIN_PASSWORD accepts.
@@ -30,6 +32,19 @@ const PASSWORD_HELP: &str = "\
 The management user is `admin`. Its password comes from SLUICE_ADMIN_PASSWORD [key: adminPassword] [default: \
 admin], plain or as a hash from `sluice hash-password`. The default is accepted only while every management \
 address is a loopback address.";
+
+/// The settings of `dev`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct DevOptions {
+    /// Broker behind the example event APIs, in place of the embedded log: kafka://HOST:PORT,
+    /// mqtt://USER:PASSWORD@HOST:PORT, rabbitmq://…, amqp://… (AMQP 1.0), solace://…, each with an s at the end of
+    /// its scheme for TLS, with a certificate that the system trusts. The topic is demo. [default: the embedded log]
+    #[arg(long, value_name = "URL", env = "SLUICE_DEV_BROKER")]
+    pub(crate) broker: Option<DevBroker>,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
 
 /// The settings that have a flag. A flag goes before its variable, that before the config file.
 #[derive(Debug, Default, Args)]

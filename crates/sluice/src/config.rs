@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) admin_password: Password,
     pub(crate) limits: Limits,
     pub(crate) embedded_log: EmbeddedLog,
+    pub(crate) journal: Journal,
     /// What expressions find under `#dictionaries`.
     pub(crate) dictionaries: Dictionaries,
     /// Where the files are that expressions find under `#secrets`.
@@ -58,6 +59,7 @@ struct File {
     admin_password: Option<String>,
     limits: Limits,
     embedded_log: EmbeddedLog,
+    journal: Journal,
     dictionaries: Dictionaries,
     secrets_dir: Option<PathBuf>,
     webhooks: Webhooks,
@@ -151,6 +153,24 @@ impl Default for EmbeddedLog {
     }
 }
 
+/// What is kept of brokers that keep no messages themselves, for the event APIs that need that.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(crate) struct Journal {
+    /// Hours after which a message may be dropped.
+    pub(crate) retention_hours: u64,
+    /// Bytes of a topic beyond which its oldest messages are dropped.
+    pub(crate) retention_bytes: u64,
+    /// Topics that there may be, of all event APIs together and with those that are read no more.
+    pub(crate) max_topics: usize,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { retention_hours: 24, retention_bytes: 1 << 30, max_topics: 10_000 }
+    }
+}
+
 /// Calls to subscribers.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -239,6 +259,7 @@ impl Config {
             admin_password: password,
             limits: file.limits,
             embedded_log: file.embedded_log,
+            journal: file.journal,
             dictionaries: file.dictionaries,
             secrets_dir: file.secrets_dir,
             webhooks: file.webhooks,
@@ -258,7 +279,7 @@ impl Config {
                  or listen on a loopback address only."
             ));
         }
-        let (limits, log) = (&self.limits, &self.embedded_log);
+        let (limits, log, journal) = (&self.limits, &self.embedded_log, &self.journal);
         // Nobody means a wait of more than a day, or more than a terabyte in memory.
         let (day, tebibyte) = (86_400_000, 1 << 40);
         for (key, value, least, most) in [
@@ -292,6 +313,9 @@ impl Config {
                 1,
                 LogOptions::LARGEST_MESSAGE.into(),
             ),
+            ("journal.retentionHours", journal.retention_hours, 1, 1_000_000),
+            ("journal.retentionBytes", journal.retention_bytes, 1 << 20, 1 << 60),
+            ("journal.maxTopics", journal.max_topics as u64, 1, 100_000),
         ] {
             if !(least..=most).contains(&value) {
                 faults.push(format!("{key}: must be from {least} to {most}."));

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use sluice_api::{EventApi, Format, parse_document};
 use sluice_management::{ManagementOptions, read_definition};
 
+use crate::dev_broker::DevBroker;
+
 /// The example event APIs, which are also there to be copied from `examples/dev`.
 const EXAMPLES: [(&str, &str); 6] = [
     ("examples/dev/data-ingestion.yaml", include_str!("../../../examples/dev/data-ingestion.yaml")),
@@ -27,11 +29,20 @@ pub(crate) fn examples() -> Result<Vec<(PathBuf, EventApi)>, String> {
     EXAMPLES.into_iter().map(read).collect()
 }
 
+/// The example event APIs on this broker, or on the embedded log.
+pub(crate) fn examples_on(broker: Option<&DevBroker>) -> Result<Vec<(PathBuf, EventApi)>, String> {
+    let mut examples = examples()?;
+    if let Some(broker) = broker {
+        examples.iter_mut().try_for_each(|(_, api)| broker.stand_in(api))?;
+    }
+    Ok(examples)
+}
+
 /// What a newcomer reads on the terminal.
 pub(crate) fn welcome(
     gateway: &[SocketAddr],
     management: &[SocketAddr],
-    data_dir: &std::path::Path,
+    broker: &str,
     default_password: bool,
     took: Duration,
 ) -> String {
@@ -44,7 +55,7 @@ Sluice {version} is ready after {took} ms. Stop it with Ctrl-C.
 
   Gateway     {gateway}
   Management  {management}   (user admin, password {password})
-  Broker      the embedded log in {data}
+  Broker      {broker}
 
 Publish a message:
   curl -X POST -d \"my_payload\" {base}/data/ingestion
@@ -68,7 +79,6 @@ it sends a ':' every 5 seconds: it is working, publish something.
         took = took.as_millis(),
         gateway = url(gateway),
         management = url(management),
-        data = data_dir.display(),
     )
 }
 

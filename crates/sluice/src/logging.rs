@@ -7,9 +7,9 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 use crate::{cli::LogFormat, config::Config, server::Mode};
 
 /// Starts logging. A panic becomes a log line too: it is a bug, and must not be lost on a terminal.
-pub(crate) fn start(mode: Mode, config: &Config) -> Result<(), String> {
+pub(crate) fn start(mode: &Mode, config: &Config) -> Result<(), String> {
     let default = match mode {
-        Mode::Dev => "warn",
+        Mode::Dev(_) => "warn",
         Mode::Run => "info",
     };
     let filter = filter(config.log_level.as_deref().unwrap_or(default))?;
@@ -28,7 +28,12 @@ pub(crate) fn start(mode: Mode, config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// The filter as it is written, with the embedded log's engine kept to what it warns of unless it is named.
+/// What libraries may say unless they are named. What the engine of the embedded log does is no news. The clients of
+/// brokers tell nothing that the drivers do not tell in words of their own, and some put payloads into it.
+const LIBRARIES: &str =
+    "fjall=warn,lsm_tree=warn,fe2o3_amqp=off,lapin=off,rumqttc=off,rustls_platform_verifier=off";
+
+/// The filter as it is written, with libraries kept to what they may say.
 fn filter(written: &str) -> Result<EnvFilter, String> {
     let levels = ["off", "error", "warn", "info", "debug", "trace"];
     // A word alone would be taken for the name of a part of the program, and silence everything else.
@@ -42,6 +47,6 @@ fn filter(written: &str) -> Result<EnvFilter, String> {
             levels.join(", ")
         ));
     }
-    EnvFilter::try_new(format!("fjall=warn,lsm_tree=warn,{written}"))
+    EnvFilter::try_new(format!("{LIBRARIES},{written}"))
         .map_err(|error| format!("The log filter '{written}' is not understood: {error}."))
 }

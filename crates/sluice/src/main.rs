@@ -9,6 +9,7 @@ mod brokers;
 mod cli;
 mod config;
 mod dev;
+mod dev_broker;
 mod environment;
 mod logging;
 mod ready_file;
@@ -33,7 +34,7 @@ const LAST_WAIT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let (mode, options) = match Cli::parse().command {
-        Command::Dev(options) => (server::Mode::Dev, options),
+        Command::Dev(dev) => (server::Mode::Dev(dev.broker), dev.options),
         Command::Run(options) => (server::Mode::Run, options),
         Command::HashPassword => return hash_password(),
         Command::WebhookListener(options) => return run(webhook_listener::run(options)),
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
         Ok(config) => config,
         Err(faults) => return refuse(&faults.join("\n")),
     };
-    if let Err(fault) = logging::start(mode, &config) {
+    if let Err(fault) = logging::start(&mode, &config) {
         return refuse(&fault);
     }
     run(server::run(mode, config))

@@ -24,25 +24,31 @@ use tower::ServiceExt;
 use tracing::{info, warn};
 
 use crate::{
-    admin::Admin, api_files::ApiFiles, brokers::Brokers, config::Config, dev, environment,
-    ready_file::ReadyFile,
+    admin::Admin, api_files::ApiFiles, brokers::Brokers, config::Config, dev, dev_broker::DevBroker,
+    environment, ready_file::ReadyFile,
 };
 
 /// How the process was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Mode {
-    /// With examples and a welcome on the terminal.
-    Dev,
+    /// With examples and a welcome on the terminal; on this broker where there is one.
+    Dev(Option<DevBroker>),
     /// For work.
     Run,
+}
+
+impl Mode {
+    pub(crate) const fn is_dev(&self) -> bool {
+        matches!(self, Self::Dev(_))
+    }
 }
 
 /// Runs until SIGTERM, SIGINT or SIGHUP; an error says why it could not start.
 pub(crate) async fn run(mode: Mode, config: Config) -> Result<(), String> {
     let started = Instant::now();
     let mut stop = Signals::new()?;
-    let server = Server::start(mode, &config).await?;
-    server.announce(mode, &config, started.elapsed());
+    let server = Server::start(&mode, &config).await?;
+    server.announce(&mode, &config, started.elapsed());
 
     let signal = stop.next().await;
     info!(signal, "Stopping: streams are told, requests in flight finish.");
@@ -70,7 +76,7 @@ struct Server {
 }
 
 impl Server {
-    async fn start(mode: Mode, config: &Config) -> Result<Self, String> {
+    async fn start(mode: &Mode, config: &Config) -> Result<Self, String> {
         let max_connections = allow_open_files(config);
         if let Some(path) = &config.ready_file {
             ReadyFile::clear(path).map_err(|error| format!("{}: {error}.", path.display()))?;
@@ -88,7 +94,7 @@ impl Server {
         let store = Store::open(&config.data_dir).await.map_err(|error| error.to_string())?;
         let (positions, notes) = store.positions_and_notes();
         let gateway = Gateway::new(
-            config.gateway_options(environment, mode == Mode::Dev),
+            config.gateway_options(environment, mode.is_dev()),
             Box::new(Brokers::new(config)),
             Arc::new(positions),
             Arc::new(notes),
@@ -101,7 +107,10 @@ impl Server {
             let admin = admin.clone();
             checks.serve(socket, move |request, _| admin.clone().answer(request));
         }
-        let built_in = if mode == Mode::Dev { dev::examples()? } else { Vec::new() };
+        let built_in = match mode {
+            Mode::Dev(broker) => dev::examples_on(broker.as_ref())?,
+            Mode::Run => Vec::new(),
+        };
         let files = ApiFiles::new(config.api.clone(), built_in, options.clone())?;
         files.deploy(&registry).await;
 
@@ -147,7 +156,7 @@ impl Server {
     }
 
     /// Tells the log, and with `dev` a person, what runs.
-    fn announce(&self, mode: Mode, config: &Config, took: Duration) {
+    fn announce(&self, mode: &Mode, config: &Config, took: Duration) {
         let (gateway, management) = (&self.gateway_addresses, &self.management_addresses);
         let admin = &self.admin_addresses;
         info!(?gateway, ?management, ?admin, took_ms = took.as_millis(), "Ready.");
@@ -157,9 +166,13 @@ impl Server {
                  nothing."
             );
         }
-        if mode == Mode::Dev {
+        if let Mode::Dev(broker) = mode {
             let default_password = config.admin_password.is_default();
-            let welcome = dev::welcome(gateway, management, &config.data_dir, default_password, took);
+            let broker = match broker {
+                Some(broker) => broker.to_string(),
+                None => format!("the embedded log in {}", config.data_dir.display()),
+            };
+            let welcome = dev::welcome(gateway, management, &broker, default_password, took);
             // Who has closed the terminal does not want to read it.
             let _written = std::io::stdout().write_all(welcome.as_bytes());
         }

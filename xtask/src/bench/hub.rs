@@ -88,7 +88,7 @@ fn subscribe(gateway: &str, callbacks: &str) -> Result<(), String> {
 }
 
 /// A number of the gateway's, over all APIs.
-fn count(gateway: &Gateway, name: &str) -> Result<u64, String> {
+pub(super) fn count(gateway: &Gateway, name: &str) -> Result<u64, String> {
     let metrics = Connection::open(&gateway.management)?.done("GET", "/metrics", ADMIN, "")?;
     let lines = metrics.lines().filter_map(|line| line.strip_prefix("sluice_")?.strip_prefix(name));
     let values = lines.filter_map(|rest| rest.rsplit(' ').next()?.parse::<u64>().ok());

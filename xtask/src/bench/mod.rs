@@ -4,7 +4,9 @@
 
 mod catch_up;
 mod client;
+mod drivers;
 mod hub;
+mod mqtt_fanout;
 mod quick;
 mod recovery;
 mod slow;
@@ -24,23 +26,28 @@ use crate::{
 /// A benchmark, which leaves what it writes in a directory.
 type Benchmark = fn(&Path) -> Result<(), String>;
 
-/// The benchmarks by name.
-const BENCHMARKS: [(&str, Benchmark); 5] = [
-    ("quick", quick::measure),
-    ("recovery", recovery::measure),
-    ("catch-up", catch_up::measure),
-    ("slow", slow::measure),
-    ("hub", hub::measure),
+/// How cargo builds the command as it is shipped.
+const GATEWAY: &[&str] = &["build", "--release", "--package", "sluice"];
+
+/// The benchmarks by name, with what cargo builds for each.
+const BENCHMARKS: [(&str, &[&str], Benchmark); 7] = [
+    ("quick", GATEWAY, quick::measure),
+    ("recovery", GATEWAY, recovery::measure),
+    ("catch-up", GATEWAY, catch_up::measure),
+    ("slow", GATEWAY, slow::measure),
+    ("hub", GATEWAY, hub::measure),
+    ("drivers", &drivers::BUILD, drivers::measure),
+    ("mqtt-fanout", GATEWAY, mqtt_fanout::measure),
 ];
 
-/// Builds the command as it is shipped, measures, prints.
+/// Builds what is measured as it is shipped, measures, prints.
 pub(crate) fn run(name: &str) -> Result<ExitCode, String> {
-    let Some((_, measure)) = BENCHMARKS.iter().find(|(known, _)| *known == name) else {
-        let names: Vec<_> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
+    let Some((_, build, measure)) = BENCHMARKS.iter().find(|(known, ..)| *known == name) else {
+        let names: Vec<_> = BENCHMARKS.iter().map(|(name, ..)| *name).collect();
         return Err(format!("There is no benchmark '{name}'. There are: {}.", names.join(", ")));
     };
     eprintln!("xtask: building with the release profile");
-    run::output(run::cargo().args(["build", "--release", "--package", "sluice"]))?;
+    run::output(run::cargo().args(*build))?;
     let directory = std::env::temp_dir().join(format!("sluice-bench-{}", std::process::id()));
     fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}.", directory.display()))?;
     println!("{}", machine());

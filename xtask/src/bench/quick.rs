@@ -15,6 +15,7 @@ use std::{
 
 use super::{binary, report, ticks_per_second};
 use crate::{
+    certificates::Certificates,
     gateway::{ANYWHERE, Start},
     kafka::Kafka,
 };
@@ -48,7 +49,8 @@ pub(super) fn measure(directory: &Path) -> Result<(), String> {
     eprintln!("xtask: POST to the embedded log");
     load(&dev, "embedded log", "/data/ingestion")?;
 
-    let kafka = Kafka::start(None)?;
+    let certificates = Certificates::make()?;
+    let kafka = Kafka::start(None, &certificates)?;
     kafka.make_topic(TOPIC)?;
     let api = directory.join("kafka.json");
     fs::write(&api, kafka_api(&kafka.plain_address()))

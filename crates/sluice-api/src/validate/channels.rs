@@ -1,7 +1,6 @@
 //! The rules of channels.
 
-use super::is_topic_name;
-use crate::{EventApi, Problem};
+use crate::{EventApi, Problem, Side, has_expression};
 
 /// Bounds on what a definition may hold.
 const MAX_CHANNELS: usize = 1024;
@@ -17,6 +16,7 @@ pub(super) fn check(api: &EventApi, problems: &mut Vec<Problem>) {
     if api.channels.len() > MAX_CHANNELS {
         refuse("channels".to_owned(), format!("At most {MAX_CHANNELS} channels are allowed."));
     }
+    let broker = api.brokers.first().map(|broker| &broker.configuration);
     for (name, channel) in &api.channels {
         let path = format!("channels.{name}");
         if !is_channel_name(name) {
@@ -26,13 +26,15 @@ pub(super) fn check(api: &EventApi, problems: &mut Vec<Problem>) {
             );
             refuse(path.clone(), message);
         }
-        for (field, topic, written) in [
-            ("produceTo", channel.publish_topic(name), &channel.produce_to),
-            ("consumeFrom", channel.deliver_topic(name), &channel.consume_from),
+        for (field, side, topic, written) in [
+            ("produceTo", Side::Publish, channel.publish_topic(name), &channel.produce_to),
+            ("consumeFrom", Side::Deliver, channel.deliver_topic(name), &channel.consume_from),
         ] {
-            if !is_topic_name(topic) {
+            if let Some(broker) =
+                broker.filter(|broker| has_expression(topic) || !broker.is_topic(topic, side))
+            {
                 let message = match written {
-                    Some(_) => format!("'{topic}' is no topic name (letters, digits, '.', '_' or '-')."),
+                    Some(_) => format!("'{topic}' is no topic name ({}).", broker.topic_rule()),
                     None => {
                         "The name of this channel is no topic name, so its topic has to be named.".to_owned()
                     }

@@ -4,6 +4,7 @@ mod answers;
 mod brokers;
 mod callback;
 mod channels;
+mod groups;
 mod receivers;
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, ops::RangeInclusive};
 
 use crate::{
-    EventApi, FrameFormat, HttpGetConfig, Limits, Problem, Qos, Receiver, ReceiverConfig, SlowClients,
-    WebsocketConfig, receiver::MAX_CONNECTIONS,
+    Broker, EventApi, FrameFormat, HttpGetConfig, Limits, Problem, Qos, Receiver, ReceiverConfig,
+    SlowClients, WebsocketConfig, receiver::MAX_CONNECTIONS,
 };
 
 const MAX_NAMES: usize = 64;
@@ -86,11 +86,10 @@ fn check_dead_letter(api: &EventApi, receiver: &Receiver, problems: &mut Vec<Pro
                 .push(invalid(format!("'{name}' does not publish: switch its producer on, with a topic.")));
         }
         Some(broker) => {
-            let read = api
-                .brokers
-                .first()
-                .filter(|first| first.configuration.connection() == broker.configuration.connection());
-            let read = read.and_then(|first| first.configuration.deliver_topics()).unwrap_or_default();
+            let connection = broker.configuration.connection();
+            let is_read = |(_, read): &(usize, &Broker)| read.configuration.connection() == connection;
+            let read = api.serving().find(is_read).and_then(|(_, read)| read.configuration.deliver_topics());
+            let read = read.unwrap_or_default();
             let written = broker.configuration.publish_topics().unwrap_or_default();
             if let Some(topic) = written.iter().find(|topic| read.contains(topic)) {
                 problems.push(invalid(format!(

@@ -248,11 +248,83 @@ fn dead_letters_go_to_a_broker_that_publishes() {
     assert_eq!((&*off[0].path, off.len()), ("receivers[1].dlq.endpoint", 1));
     let unknown = with_brokers("nowhere", true);
     assert!(unknown.iter().any(|problem| problem.path == "receivers[1].dlq.endpoint"));
-    assert!(unknown.iter().any(|problem| problem.path == "brokers[1]"), "nobody uses it: {unknown:?}");
     let own = json!({ "type": "webhook", "dlq": { "endpoint": "default" } });
     refused("/receivers/1", own, "receivers[1].dlq.endpoint", "listeners.entrypoints.dlq.invalid");
     let of_sse = json!({ "type": "sse", "dlq": { "endpoint": "default" } });
     refused("/receivers/1", of_sse, "receivers[1].dlq", "listeners.entrypoints.dlq.unsupported");
+}
+
+/// The problems of an API with these brokers of one group, beside the usual one of another.
+fn grouped(brokers: &[Value]) -> Vec<Problem> {
+    let mut document = api();
+    let own = document["brokers"][0].take();
+    let mut all = brokers.to_vec();
+    all.push(own);
+    document["brokers"] = all.into();
+    EventApi::from_document(document).err().unwrap_or_default()
+}
+
+fn member(name: &str, more: &Value) -> Value {
+    let mut member = json!({
+        "name": name, "group": "g", "type": "kafka",
+        "configuration": { "bootstrapServers": format!("{name}:9092"), "topics": ["t"] },
+    });
+    member.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    member
+}
+
+#[test]
+fn brokers_of_a_group_are_used_as_one() {
+    let configuration =
+        |settings: Value| json!({ "configuration": settings, "weight": 1000, "secondary": true });
+    let other = |settings: &Value| grouped(&[member("a", &json!({})), member("b", settings)]);
+    assert_eq!(other(&json!({ "weight": 1000, "secondary": true })), []);
+    for (settings, path) in [
+        (json!({ "weight": 0 }), "brokers[1].weight"),
+        (json!({ "weight": 1001 }), "brokers[1].weight"),
+        (json!({ "name": "a" }), "brokers[1].name"),
+        (json!({ "name": "default" }), "brokers[1].name"),
+        (json!({ "name": "b:c" }), "brokers[1].name"),
+        (json!({ "type": "log", "configuration": { "topics": ["t"] } }), "brokers[1].type"),
+        (
+            configuration(json!({ "bootstrapServers": "b:9092", "topics": ["u"] })),
+            "brokers[1].configuration.topics",
+        ),
+        (
+            configuration(
+                json!({ "bootstrapServers": "b:9092", "topics": ["t"], "producer": { "enabled": false } }),
+            ),
+            "brokers[1].configuration.topics",
+        ),
+        (
+            configuration(json!({
+                "bootstrapServers": "b:9092", "topics": ["t"], "consumer": { "autoOffsetReset": "earliest" },
+            })),
+            "brokers[1].configuration.consumer.autoOffsetReset",
+        ),
+        (configuration(json!({ "bootstrapServers": "a:9092", "topics": ["t"] })), "brokers[1].configuration"),
+    ] {
+        let problems = other(&settings);
+        assert!(problems.iter().any(|problem| problem.path == path), "{settings}: {problems:?}");
+    }
+    let secondary = json!({ "secondary": true });
+    let none = grouped(&[member("a", &secondary), member("b", &secondary)]);
+    assert_eq!(none.iter().map(|problem| &*problem.path).collect::<Vec<_>>(), ["brokers[0].secondary"]);
+}
+
+#[test]
+fn balancing_is_of_groups_that_there_are() {
+    let mut document = api();
+    document["balancing"] = json!({ "default": "weighted-random" });
+    let read = EventApi::from_document(document.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap()["balancing"], document["balancing"]);
+    refused(
+        "/balancing",
+        json!({ "nowhere": "random" }),
+        "balancing.nowhere",
+        "endpoints.loadBalancer.invalid",
+    );
+    assert!(!with("/balancing", json!({ "default": "by-moon" })).is_empty());
 }
 
 #[test]

@@ -19,6 +19,7 @@ const QUICK: KafkaOptions = KafkaOptions {
     answer_timeout: Duration::from_secs(2),
     join_timeout: Duration::from_secs(2),
     topic_refresh: Duration::from_secs(30),
+    pattern_topics: 1000,
     queue_messages: 10,
     queue_kib: 64,
     read_ahead_kib: 1024,
@@ -60,7 +61,7 @@ async fn without_a_broker_a_driver_opens_and_every_call_is_unreachable() {
     let kafka = open_with(&at(&servers), QUICK);
     let topic = Topic::from("orders");
     let published = step("publish", kafka.publish(&topic, message("lost"))).await.err();
-    let group = StartAt::Group { name: "group".into(), from_earliest: true };
+    let group = StartAt::Group { name: "group".into(), from_earliest: true, sole: false };
     let joined = try_consume(&kafka, &topic, group).await.err();
     let consumed = try_consume(&kafka, &topic, StartAt::Latest).await.err();
     let bounds = step("bounds", kafka.bounds(std::slice::from_ref(&topic))).await.err();
@@ -118,7 +119,7 @@ async fn a_broker_that_makes_topics_on_demand_is_never_asked_to() {
     let kafka = open_with(&at(&cluster.bootstrap_servers()), QUICK);
     let topic = Topic::from("orders");
     let published = step("publish", kafka.publish(&topic, message("lost"))).await.err();
-    let group = StartAt::Group { name: "group".into(), from_earliest: true };
+    let group = StartAt::Group { name: "group".into(), from_earliest: true, sole: false };
     let joined = try_consume(&kafka, &topic, group).await.err();
     let consumed = try_consume(&kafka, &topic, StartAt::Latest).await.err();
     let bounds = step("bounds", kafka.bounds(std::slice::from_ref(&topic))).await.err();

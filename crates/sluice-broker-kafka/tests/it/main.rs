@@ -9,11 +9,16 @@
 )]
 
 mod faults;
+mod making;
+mod oauth;
+mod patterns;
+mod properties;
 mod raw_record;
 mod security;
 mod spool;
 mod support;
 mod topics;
+mod transactions;
 
 use std::sync::Arc;
 

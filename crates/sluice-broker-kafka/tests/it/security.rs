@@ -1,6 +1,6 @@
 //! Credentials and certificates.
 
-use std::{fs, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use sluice_api::{
     KafkaConfig, KeyStore, Sasl, SaslMechanism, Secret, SecurityProtocol, StoreType, Tls, TrustStore,
@@ -43,10 +43,8 @@ async fn a_jaas_line_is_as_good_as_user_name_and_password() {
         "org.apache.kafka.common.security.scram.ScramLoginModule required username=\"{user}\" password=\"{password}\";"
     );
     publishes_and_reads(sasl_plaintext(Sasl {
-        sasl_mechanism: SaslMechanism::ScramSha512,
         sasl_jaas_config: Some(Secret::new(line)),
-        username: None,
-        password: None,
+        ..Sasl::new(SaslMechanism::ScramSha512)
     }))
     .await;
 }
@@ -85,11 +83,45 @@ async fn a_client_certificate_may_be_a_pem_file_pem_text_or_pkcs12() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_key_may_be_encrypted_as_text_and_as_a_file() {
+    let pem_file = variable("SLUICE_TEST_KAFKA_CLIENT_PEM");
+    let pem = fs::read_to_string(&pem_file).expect("the file is there");
+    let encrypting = Command::new("openssl")
+        .args(["pkcs8", "-topk8", "-passout", "pass:key-password", "-in", &pem_file])
+        .output()
+        .expect("openssl made the certificates of the tests");
+    let key = String::from_utf8(encrypting.stdout).expect("PEM is text");
+    assert!(key.contains("ENCRYPTED PRIVATE KEY"), "{}", String::from_utf8_lossy(&encrypting.stderr));
+    let directory = tempfile::tempdir().expect("there is room");
+    let key_file = directory.path().join("key.pem");
+    fs::write(&key_file, &key).expect("there is room");
+    let key_password = Some(Secret::new("key-password"));
+    let text = KeyStore {
+        kind: StoreType::Pem,
+        key: Some(Secret::new(key)),
+        key_password: key_password.clone(),
+        certificate_chain: Some(pem[pem.find("-----BEGIN CERTIFICATE").expect("it is there")..].to_owned()),
+        ..KeyStore::default()
+    };
+    let file = KeyStore {
+        kind: StoreType::Pem,
+        location: Some(pem_file),
+        key_location: Some(key_file.display().to_string()),
+        key_password,
+        ..KeyStore::default()
+    };
+    for key_store in [text, file] {
+        publishes_and_reads(mutual(Some(key_store))).await;
+    }
+}
+
 const QUICK: KafkaOptions = KafkaOptions {
     publish_timeout: Duration::from_secs(2),
     answer_timeout: Duration::from_secs(2),
     join_timeout: Duration::from_secs(2),
     topic_refresh: Duration::from_secs(30),
+    pattern_topics: 1000,
     queue_messages: 10,
     queue_kib: 1024,
     read_ahead_kib: 1024,
@@ -115,6 +147,25 @@ async fn a_wrong_password_is_refused() {
         let password = Some(Secret::new("wrong-password"));
         let config = sasl_plaintext(Sasl { password, ..credentials(mechanism) });
         fails(&config, ErrorKind::Refused, "refuses the login").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_work_until_somebody_acts_is_told_at_once_and_not_when_time_is_up() {
+    // A step ends the test before that.
+    let patient = KafkaOptions { publish_timeout: Duration::from_secs(900), ..KafkaOptions::default() };
+    let password = Some(Secret::new("wrong-password"));
+    let refused = sasl_plaintext(Sasl { password, ..credentials(SaslMechanism::ScramSha256) });
+    let untrusted = secured("SLUICE_TEST_KAFKA_SSL", SecurityProtocol::Ssl, None, None);
+    for (config, kind) in [(refused, ErrorKind::Refused), (untrusted, ErrorKind::Unreachable)] {
+        let kafka = open_with(&config, patient);
+        let topic = unused_name("out-of-reach");
+        let published = step("publish", kafka.publish(&topic, message("lost"))).await.err();
+        let checked = step("check", kafka.check(std::slice::from_ref(&topic))).await.err();
+        let consumed = try_consume(&kafka, &topic, StartAt::Latest).await.err();
+        for error in [published, checked, consumed] {
+            assert_eq!(error.map(|error| error.kind), Some(kind));
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 use sluice_api::{
-    ConsumerSettings, KafkaConfig, KafkaProducer, KafkaSecurity, KeyStore, Sasl, SaslMechanism, Secret,
-    SecurityProtocol, StoreType, Tls, TrustStore,
+    KafkaConfig, KafkaSecurity, KeyStore, Sasl, SaslMechanism, Secret, SecurityProtocol, StoreType, Tls,
+    TrustStore,
 };
 use sluice_broker::{BatchLimit, BrokerDriver, ConsumeSpec, Consumer, DriverError, StartAt, StopAt};
 use sluice_broker_kafka::{Kafka, KafkaOptions};
@@ -32,13 +32,7 @@ pub(crate) fn variable(name: &str) -> String {
 }
 
 pub(crate) fn at(servers: &str) -> KafkaConfig {
-    KafkaConfig {
-        bootstrap_servers: servers.to_owned(),
-        topics: Vec::new(),
-        consumer: ConsumerSettings::default(),
-        producer: KafkaProducer::default(),
-        security: None,
-    }
+    KafkaConfig::new(servers)
 }
 
 pub(crate) fn plain() -> KafkaConfig {
@@ -57,10 +51,9 @@ pub(crate) fn secured(
 
 pub(crate) fn credentials(sasl_mechanism: SaslMechanism) -> Sasl {
     Sasl {
-        sasl_mechanism,
-        sasl_jaas_config: None,
         username: Some(variable("SLUICE_TEST_KAFKA_USER")),
         password: Some(Secret::new(variable("SLUICE_TEST_KAFKA_PASSWORD"))),
+        ..Sasl::new(sasl_mechanism)
     }
 }
 
@@ -97,7 +90,7 @@ pub(crate) fn admin() -> AdminClient<DefaultClientContext> {
 }
 
 /// For the Kafka with the secured listeners, which need not be the one without.
-fn secured_admin() -> AdminClient<DefaultClientContext> {
+pub(crate) fn secured_admin() -> AdminClient<DefaultClientContext> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", variable("SLUICE_TEST_KAFKA_SASL"))
@@ -165,4 +158,17 @@ pub(crate) async fn payloads(reader: &mut Box<dyn Consumer>, count: usize) -> Ve
         payloads.push(String::from_utf8_lossy(message.payload()).into_owned());
     }
     payloads
+}
+
+/// Asks every few milliseconds until an answer is there, which no event tells.
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(name: &str, ask: impl Fn() -> F) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    step(name, asking).await
 }

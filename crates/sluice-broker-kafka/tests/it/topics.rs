@@ -102,7 +102,7 @@ async fn partitions_added_later_are_read_from_their_first_message() {
 async fn a_group_reads_partitions_added_later_from_their_first_message() {
     let topic = new_topic("growing-group", 1).await;
     let kafka = refreshing_at_once();
-    let start = StartAt::Group { name: topic.as_str().into(), from_earliest: false };
+    let start = StartAt::Group { name: topic.as_str().into(), from_earliest: false, sole: false };
     let mut reader = consume(&kafka, &topic, start.clone()).await;
     publish(&kafka, &topic, "first").await;
     assert_eq!(payloads(&mut reader, 1).await, ["first"]);
@@ -119,7 +119,7 @@ async fn the_start_of_a_group_outlives_a_reader_that_never_committed() {
     let topic = new_topic("uncommitted", 1).await;
     let kafka = open(&plain());
     publish(&kafka, &topic, "before the group").await;
-    let start = StartAt::Group { name: topic.as_str().into(), from_earliest: false };
+    let start = StartAt::Group { name: topic.as_str().into(), from_earliest: false, sole: false };
     drop(consume(&kafka, &topic, start.clone()).await);
     publish(&kafka, &topic, "between").await;
     let mut reader = consume(&kafka, &topic, start).await;
@@ -177,7 +177,7 @@ async fn a_group_whose_messages_are_gone_goes_on_with_the_first_there_is() {
     for number in 0..6 {
         publish(&kafka, &topic, &format!("m{number}")).await;
     }
-    let start = StartAt::Group { name: topic.as_str().into(), from_earliest: true };
+    let start = StartAt::Group { name: topic.as_str().into(), from_earliest: true, sole: false };
     let mut reader = consume(&kafka, &topic, start.clone()).await;
     let first = next(&mut reader).await.expect("Kafka is there");
     reader.commit(&Position::from_iter(first.place())).await.expect("Kafka is there");

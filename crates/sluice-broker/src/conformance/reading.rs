@@ -58,10 +58,10 @@ pub async fn a_reader_at_latest_misses_nothing_under_load(subject: &dyn Subject)
 pub async fn a_reader_at_earliest_sees_all(subject: &dyn Subject) {
     let driver = open_driver(subject).await;
     let topic = topic(subject, "earliest").await;
-    publish_numbered(&*driver, &topic, 0..5).await;
     if !driver.capabilities().replay {
-        return refuses(&*driver, &topic, StartAt::Earliest, ErrorKind::Unsupported).await;
+        return;
     }
+    publish_numbered(&*driver, &topic, 0..5).await;
     let mut reader = open(&*driver, &[&topic], StartAt::Earliest).await;
     assert_eq!(reader.payloads(5).await, numbered(0..5));
     publish_numbered(&*driver, &topic, 5..8).await;
@@ -76,7 +76,7 @@ pub async fn a_reader_after_a_position_starts_right_behind_it(subject: &dyn Subj
     let driver = open_driver(subject).await;
     let topic = topic(subject, "after").await;
     if !driver.capabilities().replay {
-        return refuses(&*driver, &topic, StartAt::After(Position::new()), ErrorKind::Unsupported).await;
+        return;
     }
     publish_numbered(&*driver, &topic, 0..10).await;
     let read = open(&*driver, &[&topic], StartAt::Earliest).await.messages(10).await;
@@ -265,8 +265,6 @@ pub async fn bounds_tell_where_a_topic_starts_and_ends(subject: &dyn Subject) {
     let driver = open_driver(subject).await;
     let topics = [topic(subject, "bounds").await, topic(subject, "bounds-empty").await];
     if !driver.capabilities().replay {
-        let bounds = step("ask for bounds", driver.bounds(&topics)).await;
-        assert_eq!(bounds.err().map(|error| error.kind), Some(ErrorKind::Unsupported));
         return;
     }
     publish_numbered(&*driver, &topics[0], 0..4).await;
@@ -285,8 +283,6 @@ pub async fn a_position_at_a_time_lies_before_all_of_that_time_and_later(subject
     let driver = open_driver(subject).await;
     let topics = [topic(subject, "time").await, topic(subject, "time-empty").await];
     if !driver.capabilities().replay {
-        let position = step("ask for a time", driver.position_at(&topics, 0)).await;
-        assert_eq!(position.err().map(|error| error.kind), Some(ErrorKind::Unsupported));
         return;
     }
     let mut reader = open(&*driver, &[&topics[0]], StartAt::Earliest).await;

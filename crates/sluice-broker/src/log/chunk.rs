@@ -101,11 +101,15 @@ impl ChunkBuilder {
         Self { value: vec![VERSION], count: 0 }
     }
 
-    /// Adds a message and returns how many came before it.
-    pub(super) fn push(&mut self, message: &Message) -> u32 {
+    /// How many messages it holds.
+    pub(super) const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Adds a message.
+    pub(super) fn push(&mut self, message: &Message) {
         record::encode(message, &mut self.value);
         self.count += 1;
-        self.count - 1
     }
 
     /// How many messages it holds, and its value.

@@ -196,6 +196,26 @@ impl Log {
         Ok(Receipt { place: Some(place) })
     }
 
+    /// Writes messages of one topic in this order, all or none, and waits for the disk once.
+    pub(crate) async fn append_all(&self, topic: &Topic, messages: Vec<Message>) -> Result<(), DriverError> {
+        let limit = self.0.shared.options.message_limit() as usize;
+        if let Some(size) = messages.iter().map(Message::size).find(|size| *size > limit) {
+            let text = format!("A message of {size} bytes is over the log's limit of {limit} bytes.");
+            return Err(DriverError::new(ErrorKind::TooLarge, text));
+        }
+        let deadline = self.deadline();
+        let slot = self.slot(deadline).await?;
+        let log = self.topic(topic).await?;
+        let bytes = messages.iter().map(Message::size).sum::<usize>();
+        let bound = self.0.shared.options.queue_bound();
+        // More than the queue holds goes when nothing else does.
+        let permits = u32::try_from(bytes).map_or(bound, |bytes| bytes.min(bound));
+        let room = self.0.shared.room.clone().acquire_many_owned(permits);
+        let room = timeout_at(deadline, room).await.map_err(|_| overloaded())?.map_err(|_| closed())?;
+        let work = Work::AppendAll { topic: log, messages };
+        self.submit(work, [Some(slot), Some(room)], deadline).await.map(drop)
+    }
+
     /// Records durably that a group has dealt with everything before `next`.
     async fn move_group(&self, seat: Arc<Seat>, next: u64) -> Result<(), DriverError> {
         let deadline = self.deadline();
@@ -217,6 +237,19 @@ impl Log {
             if self.submit(work, [Some(slot), None], deadline).await? < retention::PIECE as u64 {
                 return Ok(());
             }
+        }
+    }
+
+    /// Which log this is, among all that there are.
+    pub(crate) fn id(&self) -> &str {
+        &self.0.shared.id
+    }
+
+    /// Makes a topic unless it exists. Blocks.
+    pub(crate) fn make_topic(&self, topic: &Topic) -> Result<(), DriverError> {
+        match self.0.shared.known_topic(topic) {
+            Some(_) => Ok(()),
+            None => self.0.shared.create_topic(topic).map(drop),
         }
     }
 
@@ -300,7 +333,7 @@ impl Log {
 
 impl BrokerDriver for Log {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { shared_reading: true, replay: true, groups: true, keys: true, headers: true }
+        Capabilities::ALL
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {

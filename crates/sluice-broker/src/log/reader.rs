@@ -180,7 +180,7 @@ impl Part {
             StartAt::Earliest => {}
             StartAt::Latest => part.next = now.end,
             StartAt::After(position) => part.start_after(position)?,
-            StartAt::Group { name, from_earliest } => {
+            StartAt::Group { name, from_earliest, .. } => {
                 let first = if *from_earliest { now.start } else { now.end };
                 part.join(log, name, first).await?;
             }

@@ -43,7 +43,7 @@ async fn fetch(reader: &mut Box<dyn Consumer>) -> Result<Vec<u64>, DriverError> 
 }
 
 fn group() -> StartAt {
-    StartAt::Group { name: "g".into(), from_earliest: true }
+    StartAt::Group { name: "g".into(), from_earliest: true, sole: false }
 }
 
 fn kind<T>(result: Result<T, DriverError>) -> Option<ErrorKind> {
@@ -289,6 +289,6 @@ async fn groups_are_bounded() {
     let log = open(&directory, |options| options.max_groups = 1);
     consume(&log, group()).await.unwrap();
     consume(&log, group()).await.unwrap();
-    let other = StartAt::Group { name: "other".into(), from_earliest: true };
+    let other = StartAt::Group { name: "other".into(), from_earliest: true, sole: false };
     assert_eq!(kind(consume(&log, other).await), Some(ErrorKind::Configuration));
 }

@@ -39,7 +39,7 @@ pub(super) struct Job {
     pub(super) work: Work,
     /// Given back when the job is done: the bound on what is queued.
     pub(super) permits: [Option<OwnedSemaphorePermit>; 2],
-    /// Told the offset of a message, or where a group stands, once that is on the disk.
+    /// Told the offset of the first message, or where a group stands, once that is on the disk.
     pub(super) done: oneshot::Sender<Result<u64, DriverError>>,
 }
 
@@ -47,6 +47,11 @@ pub(super) enum Work {
     Append {
         topic: Arc<TopicLog>,
         message: Message,
+    },
+    /// Several messages, all or none.
+    AppendAll {
+        topic: Arc<TopicLog>,
+        messages: Vec<Message>,
     },
     Commit {
         seat: Arc<Seat>,
@@ -115,6 +120,9 @@ impl Writer {
         while let Some(job) = next {
             match &job.work {
                 Work::Append { message, .. } => bytes += message.size(),
+                Work::AppendAll { messages, .. } => {
+                    bytes += messages.iter().map(Message::size).sum::<usize>();
+                }
                 Work::Commit { .. } | Work::Trim { .. } => {}
                 Work::End => return (batch, true),
             }
@@ -239,18 +247,22 @@ fn prepare(store: &Store, batch: &[Job]) -> Result<(Changes, Vec<u64>, Grown), D
     let (mut changes, mut answers) = (store.changes(), Vec::with_capacity(batch.len()));
     let mut chunks: BTreeMap<&Topic, (&Arc<TopicLog>, Extent, ChunkBuilder)> = BTreeMap::new();
     for job in batch {
-        match &job.work {
-            Work::Append { topic, message } => {
-                let begin = || (topic, *topic.extent.borrow(), ChunkBuilder::new());
-                let (_, extent, chunk) = chunks.entry(&topic.name).or_insert_with(begin);
-                answers.push(extent.end + u64::from(chunk.push(message)));
-            }
+        let (topic, messages) = match &job.work {
+            Work::Append { topic, message } => (topic, std::slice::from_ref(message)),
+            Work::AppendAll { topic, messages } => (topic, &messages[..]),
             Work::Commit { seat, next } => {
                 let next = seat.advance(*next);
                 store.put_group(&mut changes, &seat.topic, &seat.group, next);
                 answers.push(next);
+                continue;
             }
-            Work::Trim { .. } | Work::End => {}
+            Work::Trim { .. } | Work::End => continue,
+        };
+        let begin = || (topic, *topic.extent.borrow(), ChunkBuilder::new());
+        let (_, extent, chunk) = chunks.entry(&topic.name).or_insert_with(begin);
+        answers.push(extent.end + u64::from(chunk.count()));
+        for message in messages {
+            chunk.push(message);
         }
     }
     let mut grown = Grown::with_capacity(chunks.len());

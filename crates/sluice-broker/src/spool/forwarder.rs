@@ -113,7 +113,7 @@ impl Forwarder {
 
     async fn try_reader(&self) -> Result<Box<dyn Consumer>, DriverError> {
         let (log, topic) = (&self.lane.log, &self.lane.waiting);
-        let start = StartAt::Group { name: GROUP.into(), from_earliest: true };
+        let start = StartAt::Group { name: GROUP.into(), from_earliest: true, sole: false };
         let spec = ConsumeSpec { topics: vec![topic.clone()], start, stop: StopAt::Never };
         let reader = log.consume(spec).await?;
         // What an earlier process had recorded but not yet deleted.

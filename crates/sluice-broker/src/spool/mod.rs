@@ -249,6 +249,14 @@ impl BrokerDriver for Spool {
         .boxed()
     }
 
+    fn check<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<(), DriverError>> {
+        self.destination.driver.check(topics)
+    }
+
+    fn covers(&self, wanted: &Topic, topic: &Topic) -> bool {
+        self.destination.driver.covers(wanted, topic)
+    }
+
     fn bounds<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Bounds, DriverError>> {
         async move {
             self.check_open()?;

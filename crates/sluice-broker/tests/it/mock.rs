@@ -37,7 +37,7 @@ impl Subject for MockSubject {
 // The other cases read what they published, which a mock forgets.
 conformance_suite!(
     MockSubject,
-    only a_broker_stays_the_same_over_restarts, publishing_after_close_fails_as_closed, only_a_group_commits, a_group_never_stops_at_the_end
+    only a_broker_stays_the_same_over_restarts, publishing_after_close_fails_as_closed, what_is_not_claimed_is_refused, a_check_finds_what_is_there, only_a_group_commits, a_group_never_stops_at_the_end
 );
 
 fn mock(message_interval: u64, message_count: Option<u64>) -> Mock {

@@ -85,7 +85,7 @@ fn unreachable() -> DriverError {
 
 impl BrokerDriver for Target {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { shared_reading: true, replay: false, groups: false, keys: true, headers: true }
+        Capabilities { replay: false, groups: false, sharing: false, ..Capabilities::ALL }
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {

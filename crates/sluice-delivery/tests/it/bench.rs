@@ -12,7 +12,7 @@ use sluice_delivery::{
     Replay, ReplayError, Route,
 };
 use sluice_message::{Message, Topic};
-use sluice_policy::{Chains, ChosenBy};
+use sluice_policy::{Chains, ChosenBy, Environment};
 use sluice_stream::{
     Begin, HubOptions, Hubs, MemoryNotes, MemoryPositions, Notes, Positions, StreamMetrics,
     subscription_reader,
@@ -133,7 +133,7 @@ impl Bench {
                 .iter()
                 .map(|(name, topic)| ((*name).to_owned(), vec![Topic::from(*topic)]))
                 .collect(),
-            chosen_by: ChosenBy::new(&api.brokers[0].configuration),
+            chosen_by: ChosenBy::new(&api.brokers[0].configuration, &Environment::default()).unwrap(),
             begin: Begin::Latest,
             qos: offer.qos,
             chains: Chains::compile(&api, &Arc::default(), &Arc::default()).unwrap(),

@@ -16,6 +16,7 @@ mod fetching;
 mod guard;
 mod hub;
 mod letters;
+mod live;
 mod moving;
 mod order;
 mod outage;

@@ -23,6 +23,8 @@ pub(crate) struct Reads {
     pub(crate) message: bool,
     pub(crate) subscription: bool,
     pub(crate) exchange: bool,
+    /// What else is known of a client.
+    pub(crate) client: bool,
     /// The names of secrets, in the order in which they stand.
     pub(crate) secrets: Vec<Box<str>>,
     /// The names of dictionaries that are certain, in the order in which they stand.
@@ -35,6 +37,7 @@ impl Reads {
             Source::Message => self.message = true,
             Source::Subscription => self.subscription = true,
             Source::Exchange => self.exchange = true,
+            Source::Client => self.client = true,
             Source::Surroundings => {}
         }
     }

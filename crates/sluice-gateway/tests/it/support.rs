@@ -19,7 +19,7 @@ pub(crate) struct Running {
     pub(crate) gateway: Gateway,
     pub(crate) address: SocketAddr,
     pub(crate) listeners: Listeners,
-    _directory: TempDir,
+    _directory: Option<TempDir>,
 }
 
 /// The embedded log, the mock, and for any other kind a broker that is away.
@@ -30,7 +30,7 @@ impl DriverFactory for Brokers {
         Ok(match config {
             BrokerConfig::Log(_) => Arc::new(self.0.clone()),
             BrokerConfig::Mock(mock) => Arc::new(Mock::new(mock.clone())),
-            BrokerConfig::Kafka(_) => Arc::new(Away),
+            _ => Arc::new(Away),
         })
     }
 }
@@ -44,7 +44,7 @@ fn away<T>() -> Result<T, DriverError> {
 
 impl BrokerDriver for Away {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { shared_reading: true, replay: true, groups: false, keys: true, headers: true }
+        Capabilities { groups: false, sharing: false, ..Capabilities::ALL }
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
@@ -77,13 +77,18 @@ pub(crate) async fn serving(api: Value) -> Running {
 pub(crate) async fn serving_within(api: Value, options: ListenOptions) -> Running {
     let directory = tempfile::tempdir().unwrap();
     let log = Log::open(directory.path().join("log"), LogOptions::default()).unwrap();
+    Running { _directory: Some(directory), ..serving_all(Box::new(Brokers(log)), api, options).await }
+}
+
+/// A gateway with this one event API and these brokers.
+pub(crate) async fn serving_by(brokers: Box<dyn DriverFactory>, api: Value) -> Running {
+    serving_all(brokers, api, ListenOptions::default()).await
+}
+
+async fn serving_all(brokers: Box<dyn DriverFactory>, api: Value, options: ListenOptions) -> Running {
     let positions = Arc::new(MemoryPositions::default());
-    let gateway = Gateway::new(
-        GatewayOptions::default(),
-        Box::new(Brokers(log)),
-        positions,
-        Arc::new(MemoryNotes::default()),
-    );
+    let gateway =
+        Gateway::new(GatewayOptions::default(), brokers, positions, Arc::new(MemoryNotes::default()));
     gateway.deploy(from_value(api).unwrap()).unwrap();
     let listeners = Listeners::new(options);
     let (socket, address) = Listeners::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
@@ -92,7 +97,7 @@ pub(crate) async fn serving_within(api: Value, options: ListenOptions) -> Runnin
         let gateway = serving.clone();
         async move { gateway.serve(request, ends).await }
     });
-    Running { gateway, address, listeners, _directory: directory }
+    Running { gateway, address, listeners, _directory: None }
 }
 
 /// An open API at `/a` with these receivers, on a topic of the embedded log.

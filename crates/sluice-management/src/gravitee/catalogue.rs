@@ -26,8 +26,8 @@ pub(super) struct ApiCatalogue {
     pub(super) path_mappings: Vec<String>,
     /// Names the same API in another environment.
     pub(super) cross_id: Option<String>,
-    /// By endpoint group. With one endpoint, every way of balancing comes to the same.
-    pub(super) load_balancers: BTreeMap<String, LoadBalancer>,
+    /// The endpoints that were written with the settings that their group shares, and are answered so.
+    pub(super) inheriting: Vec<String>,
     /// By endpoint. A gateway that is no tenant's serves all of them.
     pub(super) tenants: BTreeMap<String, Vec<String>>,
     /// The entrypoints that were written without a configuration, and are answered without one.
@@ -57,21 +57,6 @@ pub(super) enum LifecycleState {
     Unpublished,
     Deprecated,
     Archived,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub(super) struct LoadBalancer {
-    #[serde(rename = "type")]
-    pub(super) kind: Balancing,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Balancing {
-    RoundRobin,
-    Random,
-    WeightedRoundRobin,
-    WeightedRandom,
 }
 
 /// Kept beside a plan.

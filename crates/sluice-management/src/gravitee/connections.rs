@@ -6,9 +6,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use sluice_api::{Broker, Cors, DeadLetter, EventApi, HttpPath, Qos, Receiver};
+use sluice_api::{Balancing, Broker, Cors, DeadLetter, EventApi, HttpPath, Qos, Receiver};
 
-use super::catalogue::{ApiCatalogue, LoadBalancer};
+use super::catalogue::ApiCatalogue;
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -60,8 +60,15 @@ pub(super) struct GroupEntity<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    load_balancer: Option<LoadBalancer>,
+    load_balancer: Option<LoadBalancerEntity>,
     endpoints: Vec<EndpointEntity<'a>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "LoadBalancer")]
+struct LoadBalancerEntity {
+    #[serde(rename = "type")]
+    kind: Balancing,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -155,7 +162,10 @@ pub(super) fn groups<'a>(api: &'a EventApi, catalogue: &ApiCatalogue) -> Vec<Gro
             None => groups.push(GroupEntity {
                 name: &broker.group,
                 kind: &broker.connector,
-                load_balancer: catalogue.load_balancers.get(&broker.group).copied(),
+                load_balancer: api
+                    .balancing
+                    .get(&broker.group)
+                    .map(|kind| LoadBalancerEntity { kind: *kind }),
                 endpoints: vec![endpoint],
             }),
         }
@@ -167,7 +177,7 @@ fn endpoint<'a>(broker: &'a Broker, catalogue: &ApiCatalogue) -> EndpointEntity<
     EndpointEntity {
         name: &broker.name,
         kind: &broker.connector,
-        secondary: false,
+        secondary: broker.secondary,
         weight: broker.weight,
         inherit_configuration: false,
         tenants: catalogue.tenants.get(&broker.name).cloned(),

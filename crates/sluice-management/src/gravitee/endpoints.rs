@@ -1,18 +1,23 @@
-//! Endpoint groups: the broker behind the API, and those that take dead letters.
+//! Endpoint groups: the brokers behind the API, those that policies can choose, and those that take dead letters.
 //!
 //! The later split of settings is read too: a group's `sharedConfiguration` and an endpoint's
 //! `sharedConfigurationOverride` become part of the endpoint's configuration.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
-use sluice_api::{Broker, Problem};
+use sluice_api::{Balancing, Broker, Problem};
 
 use super::{
-    catalogue::{ApiCatalogue, Balancing, LoadBalancer},
-    read::{Services, check_services, unsupported},
+    catalogue::ApiCatalogue,
+    read::{Services, check_services},
     word,
 };
+
+/// The brokers of an API, and how those of each group share the work.
+pub(super) type Behind = (Vec<Broker>, BTreeMap<String, Balancing>);
 
 /// An endpoint group as it is written.
 #[derive(Deserialize, JsonSchema)]
@@ -56,31 +61,32 @@ pub(super) fn read_groups(
     groups: Option<Vec<EndpointGroup>>,
     catalogue: &mut ApiCatalogue,
     problems: &mut Vec<Problem>,
-) -> Vec<Broker> {
+) -> Behind {
     let groups = groups.unwrap_or_default();
     if groups.is_empty() {
         let message = "At least one endpoint group is needed.";
         problems.push(Problem::new("endpointGroups", "endpoints.count", message));
     }
-    let mut brokers: Vec<Broker> = Vec::new();
+    let (mut brokers, mut balancing): Behind = Default::default();
     for (index, group) in groups.into_iter().enumerate() {
         let path = format!("endpointGroups[{index}]");
         if brokers.iter().any(|broker| Some(&broker.group) == group.name.as_ref()) {
             let message = "There is another endpoint group of this name.";
             problems.push(Problem::new(format!("{path}.name"), "endpoint.name.invalid", message));
         }
-        match read_group(group, &path, catalogue, problems) {
+        match read_group(group, &path, catalogue, &mut balancing, problems) {
             Ok(found) => brokers.extend(found),
             Err(problem) => problems.push(problem.within(&path)),
         }
     }
-    brokers
+    (brokers, balancing)
 }
 
 fn read_group(
     group: EndpointGroup,
     path: &str,
     catalogue: &mut ApiCatalogue,
+    balancing: &mut BTreeMap<String, Balancing>,
     problems: &mut Vec<Problem>,
 ) -> Result<Vec<Broker>, Problem> {
     check_services(&format!("{path}.services"), group.services.as_ref(), problems);
@@ -88,7 +94,7 @@ fn read_group(
     let name =
         name.ok_or_else(|| Problem::new("name", "field.required", "An endpoint group needs a name."))?;
     if let Some(written) = group.load_balancer.and_then(|balancer| balancer.kind) {
-        catalogue.load_balancers.insert(name.clone(), read_load_balancer(&written)?);
+        balancing.insert(name.clone(), read_load_balancer(&written)?);
     }
     let kind = group.kind.ok_or_else(|| {
         Problem::new("type", "field.required", "An endpoint group needs a type, for example kafka.")
@@ -109,18 +115,14 @@ fn read_group(
     Ok(brokers)
 }
 
-fn read_load_balancer(kind: &str) -> Result<LoadBalancer, Problem> {
-    let kind = match &*word(kind) {
-        "round-robin" => Balancing::RoundRobin,
-        "random" => Balancing::Random,
-        "weighted-round-robin" => Balancing::WeightedRoundRobin,
-        "weighted-random" => Balancing::WeightedRandom,
-        other => {
-            let message = format!("'{other}' is no way of balancing; write 'round-robin'.");
-            return Err(Problem::new("loadBalancer.type", "endpoints.loadBalancer.invalid", message));
-        }
-    };
-    Ok(LoadBalancer { kind })
+fn read_load_balancer(kind: &str) -> Result<Balancing, Problem> {
+    let known =
+        [Balancing::RoundRobin, Balancing::Random, Balancing::WeightedRoundRobin, Balancing::WeightedRandom];
+    known.into_iter().find(|known| known.as_str() == word(kind)).ok_or_else(|| {
+        let names = known.map(Balancing::as_str).join(", ");
+        let message = format!("'{kind}' is no way of balancing; there are: {names}.");
+        Problem::new("loadBalancer.type", "endpoints.loadBalancer.invalid", message)
+    })
 }
 
 fn read_endpoint(
@@ -129,9 +131,6 @@ fn read_endpoint(
     shared: Option<&Value>,
     catalogue: &mut ApiCatalogue,
 ) -> Result<Broker, Problem> {
-    if endpoint.secondary == Some(true) {
-        return Err(unsupported("secondary", "A secondary endpoint"));
-    }
     let kind = endpoint.kind.unwrap_or_else(|| group_kind.to_owned());
     if kind != group_kind {
         let message = format!("The endpoint is of type '{kind}', its group of type '{group_kind}'.");
@@ -146,10 +145,14 @@ fn read_endpoint(
         catalogue.tenants.insert(name.clone(), tenants);
     }
     let inherits = endpoint.inherit_configuration == Some(true);
+    if inherits && shared.is_some() {
+        catalogue.inheriting.push(name.clone());
+    }
     let shared = if inherits { shared.cloned() } else { endpoint.shared_configuration_override };
     let configuration = merged(shared, endpoint.configuration);
     let broker = Broker::parse(&name, &kind, configuration)?;
-    Ok(Broker { weight: endpoint.weight.unwrap_or(1), ..broker })
+    let (weight, secondary) = (endpoint.weight.unwrap_or(1), endpoint.secondary.unwrap_or_default());
+    Ok(Broker { weight, secondary, ..broker })
 }
 
 /// Settings over shared settings; objects are merged field by field.

@@ -124,7 +124,7 @@ pub(super) fn read_api(document: Value, reading: Reading) -> Result<ReadApi, Vec
     let version = text("apiVersion", written.api_version, strict);
     let description = text("description", written.description, strict && !later);
     let Reached { paths, cors, receivers } = read_listeners(written.listeners, &mut catalogue, &mut problems);
-    let brokers = read_groups(written.endpoint_groups, &mut catalogue, &mut problems);
+    let (brokers, balancing) = read_groups(written.endpoint_groups, &mut catalogue, &mut problems);
     let api = EventApi {
         id: ApiId(written.id.unwrap_or_default()),
         name,
@@ -134,6 +134,7 @@ pub(super) fn read_api(document: Value, reading: Reading) -> Result<ReadApi, Vec
         cors,
         receivers,
         brokers,
+        balancing,
         channels: BTreeMap::new(),
         flows: read_flows(written.flows, "flows", &mut problems),
         plans: Vec::new(),

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use sluice_api::{ApiId, EventApi, HttpPath, Problem, Qos};
-use sluice_broker::SpoolStatus;
-use sluice_receiver::StreamSummary;
+use sluice_broker::{DriverError, SpoolStatus};
+use sluice_gateway::{BrokerState, BrokerStatus};
+use sluice_receiver::{PublishFailure, StreamSummary};
 use sluice_store::Timestamp;
 
 use crate::{ManagedApi, Origin, Registry, time::Moment};
@@ -35,6 +36,11 @@ pub(super) struct ApiEntity {
     channels: Vec<ChannelEntity>,
     /// The kind of broker behind it.
     broker: Option<&'static str>,
+    /// How its brokers are doing, the one that serves first; empty where it is not served.
+    brokers: Vec<BrokerEntity>,
+    /// Why the last publish failed by the fault of the broker or the gateway; absent where it succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish_failure: Option<BrokerErrorEntity>,
     streams: SummaryEntity,
     /// How many subscriptions it has, closed ones among them.
     subscriptions: usize,
@@ -93,6 +99,39 @@ struct ChannelEntity {
     deliver_topic: String,
     /// How many open subscriptions were made for it at the hub.
     hub_subscriptions: usize,
+}
+
+/// How a broker is doing.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "BrokerStatus")]
+struct BrokerEntity {
+    /// Its name in the API.
+    name: String,
+    /// Its kind, as `kafka`.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Where it is.
+    address: String,
+    state: BrokerWord,
+    /// Since when it is so.
+    since: Moment,
+    /// Why it cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<BrokerErrorEntity>,
+}
+
+/// What a broker answered last.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "BrokerState")]
+enum BrokerWord {
+    /// It has not answered yet.
+    Unknown,
+    /// It answers, and has the topics of the API.
+    Up,
+    /// It cannot be used.
+    Down,
 }
 
 /// The open streams in numbers.
@@ -182,6 +221,8 @@ impl ApiEntity {
             hub_subscriptions: definition.websub().map(|_| registry.count_at_hub(&id)),
             receivers: receivers(definition),
             broker: definition.brokers.first().map(|broker| broker.configuration.kind()),
+            brokers: registry.broker_status(&id).into_iter().map(BrokerEntity::from).collect(),
+            publish_failure: registry.publish_failure(&id).map(BrokerErrorEntity::from),
             streams: registry.streams().summary(&id).into(),
             subscriptions: registry.count_subscriptions(&id),
             spool: registry.spool_status(&id).map(SpoolEntity::from),
@@ -238,7 +279,37 @@ impl From<SpoolStatus> for SpoolEntity {
             oldest_waiting_since: status.oldest_waiting_since_ms.map(|ms| Moment(Timestamp(ms))),
             set_aside_messages: status.set_aside_messages,
             set_aside_bytes: status.set_aside_bytes,
-            last_error: error.map(|it| BrokerErrorEntity { code: it.kind.code(), message: it.message }),
+            last_error: error.map(BrokerErrorEntity::from),
+        }
+    }
+}
+
+impl From<DriverError> for BrokerErrorEntity {
+    fn from(error: DriverError) -> Self {
+        Self { code: error.code(), message: error.message }
+    }
+}
+
+impl From<PublishFailure> for BrokerErrorEntity {
+    fn from(failure: PublishFailure) -> Self {
+        Self { code: failure.code, message: failure.message }
+    }
+}
+
+impl From<BrokerStatus> for BrokerEntity {
+    fn from(status: BrokerStatus) -> Self {
+        let (state, error) = match status.state {
+            BrokerState::Unknown => (BrokerWord::Unknown, None),
+            BrokerState::Up => (BrokerWord::Up, None),
+            BrokerState::Down(error) => (BrokerWord::Down, Some(error.into())),
+        };
+        Self {
+            name: status.name,
+            kind: status.kind,
+            address: status.address,
+            state,
+            since: Moment(Timestamp(status.since_ms)),
+            error,
         }
     }
 }

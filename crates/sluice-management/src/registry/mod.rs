@@ -24,8 +24,8 @@ use std::{
 
 use sluice_api::{ApiId, ApplicationId, EventApi, Problem};
 use sluice_broker::{DriverError, SpoolStatus};
-use sluice_gateway::Gateway;
-use sluice_receiver::Streams;
+use sluice_gateway::{BrokerStatus, Gateway};
+use sluice_receiver::{PublishFailure, Streams};
 use sluice_store::{ApiRecord, ApplicationRecord, Catalogue, Store, Timestamp};
 use tokio::sync::{Mutex, Notify};
 use uuid::Uuid;
@@ -105,6 +105,16 @@ impl Registry {
     /// Who is connected, and who was too slow.
     pub fn streams(&self) -> &Streams {
         self.inner.gateway.streams()
+    }
+
+    /// How the brokers of an API are doing, the one that serves first; nothing where it is not served.
+    pub fn broker_status(&self, id: &ApiId) -> Vec<BrokerStatus> {
+        self.inner.gateway.broker_status(id)
+    }
+
+    /// Why the last publish to an API failed; `None` where it succeeded, there was none, or the API is not served.
+    pub fn publish_failure(&self, id: &ApiId) -> Option<PublishFailure> {
+        self.inner.gateway.publish_failure(id)
     }
 
     /// How the spool of an API stands; `None` where it has none.

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use sluice_api::{
-    Broker, BrokerConfig, ConsumerSettings, KafkaConfig, KafkaProducer, KafkaSecurity, KeyStore, Problem,
-    Sasl, SaslMechanism, Secret, SecurityProtocol, StoreType, Tls, TrustStore, from_value,
+    Broker, BrokerConfig, KafkaConfig, KafkaSecurity, KeyStore, Problem, Sasl, SaslMechanism, Secret,
+    SecurityProtocol, StoreType, Tls, TrustStore, from_value,
 };
 
 use super::resource;
@@ -72,6 +72,7 @@ pub(super) fn read(written: &resource::Broker) -> Result<Broker, Vec<Problem>> {
         name: written.name.clone(),
         group: written.name.clone(),
         weight: 1,
+        secondary: false,
         connector: "kafka".to_owned(),
         configuration: BrokerConfig::Kafka(Box::new(properties.into_config())),
     })
@@ -153,23 +154,16 @@ impl KafkaProperties {
             ..KeyStore::default()
         });
         let (username, password) = (self.sasl_username, self.sasl_password);
-        let sasl = self.sasl_mechanism.map(|mechanism| Sasl {
-            sasl_mechanism: mechanism.into(),
-            sasl_jaas_config: None,
-            username,
-            password,
-        });
+        let sasl =
+            self.sasl_mechanism.map(|mechanism| Sasl { username, password, ..Sasl::new(mechanism.into()) });
         let ssl = self.tls.then_some(Tls { trust_store, key_store });
         KafkaConfig {
-            bootstrap_servers: self.brokers.join(","),
-            topics: Vec::new(),
-            consumer: ConsumerSettings::default(),
-            producer: KafkaProducer::default(),
             security: (protocol != SecurityProtocol::Plaintext).then_some(KafkaSecurity {
                 protocol,
                 sasl,
                 ssl,
             }),
+            ..KafkaConfig::new(self.brokers.join(","))
         }
     }
 }

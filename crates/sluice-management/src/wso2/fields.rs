@@ -14,6 +14,8 @@ pub(super) struct Fields {
     scopes: Vec<String>,
     /// Whether its only receiver stands there without a list.
     one_receiver: bool,
+    /// Whether its broker's settings have other names there.
+    renames_broker: bool,
 }
 
 impl Fields {
@@ -23,7 +25,8 @@ impl Fields {
             Some(channel) => format!("spec.channels.{}", channel.channel.trim_start_matches('/')),
             None => "spec.allChannels".to_owned(),
         });
-        Self { kind, scopes: scopes.collect(), one_receiver }
+        let renames_broker = api.brokers.first().is_none_or(|broker| broker.connector == "kafka");
+        Self { kind, scopes: scopes.collect(), one_receiver, renames_broker }
     }
 
     /// The same error, its problems at the fields of the resource.
@@ -97,10 +100,10 @@ impl Fields {
     fn in_broker(&self, rest: &str) -> String {
         match (self.kind, rest.strip_prefix(".configuration.")) {
             (Kind::WebSubApi, _) => "spec".to_owned(),
-            (Kind::WebBrokerApi, Some(field)) => {
+            (Kind::WebBrokerApi, Some(field)) if self.renames_broker => {
                 format!("spec.broker.properties.{}", broker::property(field))
             }
-            (Kind::WebBrokerApi, None) => {
+            (Kind::WebBrokerApi, _) => {
                 format!("spec.broker{}", rest.replacen(".configuration", ".properties", 1))
             }
         }

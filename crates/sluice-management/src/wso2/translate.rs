@@ -108,6 +108,7 @@ fn named(metadata: &Metadata, common: Common<'_>, channels: usize, problems: &mu
         cors: None,
         receivers: Vec::new(),
         brokers: Vec::new(),
+        balancing: BTreeMap::new(),
         channels: BTreeMap::new(),
         flows: Vec::new(),
         plans: vec![open_plan()],

@@ -155,7 +155,10 @@ async fn kafka_and_http_is_answered_as_recorded() {
 async fn a_broker_of_a_kind_that_is_not_there_is_refused_and_the_rest_is_answered_as_recorded() {
     let server = Server::start().await;
     let mut steps: Value = serde_json::from_str(MQTT_AND_HTTP).unwrap();
-    let refused = server.call("POST", "v4/apis", Some(&steps[0]["body"])).await;
+    let mut unknown = steps[0]["body"].clone();
+    unknown["endpointGroups"][0]["type"] = "pigeon".into();
+    unknown["endpointGroups"][0]["endpoints"][0]["type"] = "pigeon".into();
+    let refused = server.call("POST", "v4/apis", Some(&unknown)).await;
     refused.refused(400, "connector.unknown");
     assert_eq!(refused.json()["parameters"]["path"], "endpointGroups[0].endpoints[0].type");
     for step in steps.as_array_mut().unwrap() {

@@ -124,8 +124,20 @@ async fn what_can_not_be_honoured_is_refused_with_its_field() {
         (
             at(ENDPOINT, "secondary"),
             json!(true),
-            "feature.unsupported",
+            "endpoints.secondary.invalid",
             "endpointGroups[0].endpoints[0].secondary",
+        ),
+        (
+            at(ENDPOINT, "weight"),
+            json!(0),
+            "endpoints.weight.invalid",
+            "endpointGroups[0].endpoints[0].weight",
+        ),
+        (
+            at("/endpointGroups/0", "loadBalancer"),
+            json!({ "type": "by-moon" }),
+            "endpoints.loadBalancer.invalid",
+            "endpointGroups[0].loadBalancer.type",
         ),
         (
             at(ENDPOINT, "type"),
@@ -284,7 +296,7 @@ async fn what_an_api_says_beside_its_connections_is_kept_and_shown() {
 }
 
 #[tokio::test]
-async fn other_brokers_are_for_dead_letters_only() {
+async fn other_groups_take_dead_letters_or_wait_to_be_chosen() {
     let server = Server::start().await;
     let mut api = body("/a");
     let group = |name: &str| {
@@ -293,9 +305,13 @@ async fn other_brokers_are_for_dead_letters_only() {
         ]})
     };
     api["endpointGroups"] = json!([group("main"), group("dead")]);
+    let mut mixed = group("main");
+    mixed["endpoints"].as_array_mut().unwrap().push(group("other")["endpoints"][0].clone());
+    api["endpointGroups"][0] = mixed;
     let refused = server.call("POST", "v4/apis", Some(&api)).await;
-    refused.refused(400, "endpoints.count");
-    assert_eq!(refused.json()["parameters"]["path"], "endpointGroups[1].endpoints[0]");
+    refused.refused(400, "endpoints.configuration.invalid");
+    assert_eq!(refused.json()["parameters"]["path"], "endpointGroups[0].endpoints[1].configuration.topics");
+    api["endpointGroups"][0] = group("main");
     let webhook = json!({"type": "subscription", "entrypoints": [
         {"type": "webhook", "qos": "at-least-once", "dlq": {"endpoint": "dead"}}
     ]});

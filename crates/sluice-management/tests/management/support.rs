@@ -164,7 +164,7 @@ impl DriverFactory for Nowhere {
 
 impl BrokerDriver for Nowhere {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { shared_reading: true, replay: true, groups: true, keys: true, headers: true }
+        Capabilities::ALL
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {

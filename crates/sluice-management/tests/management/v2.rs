@@ -535,3 +535,85 @@ async fn plans_are_listed_in_their_order_and_live_their_life() {
         "plan.notFound"
     );
 }
+
+#[tokio::test]
+async fn groups_of_several_endpoints_go_through_both_contracts_as_they_were_written() {
+    let server = Server::start().await;
+    let shared = json!({
+        "security": { "protocol": "SASL_PLAINTEXT", "sasl": {
+            "saslMechanism": "PLAIN", "username": "u", "password": "hidden" } },
+        "producer": { "enabled": true, "topics": ["orders"] },
+        "consumer": { "enabled": true, "topics": ["orders"] },
+    });
+    let mut own = shared.clone();
+    own["security"]["sasl"]["username"] = json!("other");
+    let endpoint = |name: &str| json!({ "name": name, "type": "kafka", "configuration": { "bootstrapServers": format!("{name}:9092") } });
+    let mut endpoints = ["east", "west", "spare"].map(endpoint);
+    endpoints[0]["inheritConfiguration"] = json!(true);
+    endpoints[0]["weight"] = json!(3);
+    endpoints[1]["inheritConfiguration"] = json!(true);
+    endpoints[2]["secondary"] = json!(true);
+    endpoints[2]["sharedConfigurationOverride"] = own;
+    let mut document = rich();
+    document["name"] = json!("Balanced");
+    document["endpointGroups"][0] = json!({
+        "name": "group", "type": "kafka", "loadBalancer": { "type": "WEIGHTED_ROUND_ROBIN" },
+        "sharedConfiguration": shared, "endpoints": endpoints,
+    });
+    document["listeners"][0]["paths"][0]["path"] = json!("/balanced");
+    let made = done(&server, "POST", "apis", Some(&document), 201).await;
+    let at = format!("apis/{}", id(&made));
+    let group = &made["endpointGroups"][0];
+    assert_eq!(group["loadBalancer"]["type"], "WEIGHTED_ROUND_ROBIN");
+    assert_eq!(group["sharedConfiguration"]["security"]["sasl"]["password"], "********");
+    let told = |field: &str| [0, 1, 2].map(|at: usize| group["endpoints"][at][field].clone());
+    assert_eq!(told("inheritConfiguration"), [json!(true), json!(true), json!(false)]);
+    assert_eq!(told("secondary"), [json!(false), json!(false), json!(true)]);
+    assert_eq!(told("weight"), [json!(3), json!(1), json!(1)]);
+    let over = told("sharedConfigurationOverride");
+    assert_eq!((&over[0], &over[1]), (&Value::Null, &Value::Null));
+    assert_eq!(over[2]["security"]["sasl"]["username"], "other");
+    // What is answered can be sent back, masks and all.
+    let kept = done(&server, "PUT", &at, Some(&made), 200).await;
+    assert_eq!(lasting(kept), lasting(made.clone()));
+    let path = format!("/management/organizations/DEFAULT/environments/DEFAULT/v4/{at}");
+    let older = send(server.anonymous("GET", &path).basic_auth("admin", Some(PASSWORD))).await.json();
+    let older = &older["endpointGroups"][0];
+    assert_eq!(older["loadBalancer"]["type"], "weighted-round-robin");
+    assert_eq!(older["endpoints"][2]["secondary"], true);
+    assert_eq!(older["endpoints"][1]["configuration"]["security"]["sasl"]["username"], "u");
+}
+
+#[tokio::test]
+async fn where_a_broker_is_stands_apart_from_how_it_is_used() {
+    let server = Server::start().await;
+    for (kind, connection) in [
+        ("mqtt5", json!({ "serverHost": "broker", "serverPort": 1883 })),
+        ("solace", json!({ "url": "tcp://broker:55555", "vpnName": "default" })),
+        ("rabbitmq", json!({ "serverHost": "broker", "serverPort": 5672, "virtualHost": "/" })),
+        ("amqp", json!({ "url": "amqp://broker:5672" })),
+    ] {
+        let shared = match kind {
+            "mqtt5" => json!({ "producer": { "topic": "t" }, "consumer": { "topic": "t" } }),
+            "rabbitmq" => {
+                let route = json!({ "routingKey": "t", "exchange": { "name": "e", "type": "topic" } });
+                json!({ "producer": route, "consumer": route })
+            }
+            _ => json!({ "producer": { "topics": ["topic://t"] }, "consumer": { "topics": ["topic://t"] } }),
+        };
+        let mut document = webhook();
+        document["name"] = json!(kind);
+        document["endpointGroups"][0] = json!({
+            "name": "group", "type": kind, "endpoints": [{
+                "name": "default", "type": kind, "configuration": connection,
+                "sharedConfigurationOverride": shared,
+            }],
+        });
+        let made = done(&server, "POST", "apis", Some(&document), 201).await;
+        let told = &made["endpointGroups"][0]["endpoints"][0];
+        assert_eq!(told["configuration"], connection, "{kind}");
+        assert!(told["sharedConfigurationOverride"]["producer"].is_object(), "{kind}: {told}");
+        let kept = done(&server, "PUT", &format!("apis/{}", id(&made)), Some(&made), 200).await;
+        assert_eq!(lasting(kept), lasting(made), "{kind}");
+    }
+}

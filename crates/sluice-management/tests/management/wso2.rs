@@ -413,3 +413,38 @@ async fn one_bad_api_hinders_no_other() {
     assert_eq!(call(&server, "POST", "webbroker-apis", Some(&webbroker())).await.status, 201);
     assert_eq!(call(&server, "POST", "websub-apis", Some(&websub())).await.status, 201);
 }
+
+#[tokio::test]
+async fn brokers_of_other_kinds_have_the_settings_that_they_have_everywhere() {
+    for (kind, properties, address) in [
+        ("mqtt", json!({ "serverHost": "broker", "serverPort": 1883 }), "broker:1883"),
+        ("solace", json!({ "url": "tcp://broker:55555", "vpnName": "default" }), "broker:55555"),
+        ("rabbitmq", json!({ "serverHost": "broker", "serverPort": 5672 }), "broker:5672"),
+    ] {
+        let mut resource = webbroker();
+        resource["spec"]["broker"] = json!({ "name": "b", "type": kind, "properties": properties });
+        let (_, api) = created(&resource).await;
+        let found = api.brokers[0].configuration.address();
+        assert!(found.contains(address), "{kind}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn problems_of_brokers_of_other_kinds_name_their_properties() {
+    let server = Server::start().await;
+    let pem = json!({ "type": "PEM" });
+    for (properties, field) in [
+        (json!({ "serverPort": 1883 }), "spec.broker.properties"),
+        (json!({ "serverHost": "broker", "nonsense": 1 }), "spec.broker.properties"),
+        (
+            json!({ "serverHost": "broker", "serverPort": 1883, "security": { "ssl": { "trustStore": pem } } }),
+            "spec.broker.properties.security.ssl.trustStore",
+        ),
+    ] {
+        let mut resource = webbroker();
+        resource["spec"]["broker"] = json!({ "name": "b", "type": "mqtt", "properties": properties });
+        let answer = call(&server, "POST", "webbroker-apis", Some(&resource)).await;
+        let told = at_fault(&answer, 400);
+        assert!(told.starts_with(field), "{told}: {}", answer.text);
+    }
+}

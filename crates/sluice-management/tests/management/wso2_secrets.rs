@@ -42,7 +42,7 @@ async fn credentials_of_a_broker_are_the_apis_own_or_none() {
     resource["spec"]["broker"]["properties"] = json!({});
     let answer = call(&server, "POST", "webbroker-apis", Some(&resource)).await;
     assert_eq!(at_fault(&answer, 400), "spec.broker.properties");
-    resource["spec"]["broker"]["type"] = json!("mqtt");
+    resource["spec"]["broker"]["type"] = json!("pigeon");
     assert_eq!(
         at_fault(&call(&server, "POST", "webbroker-apis", Some(&resource)).await, 400),
         "spec.broker.type"

@@ -188,6 +188,13 @@ mod tests {
     }
 
     #[test]
+    fn the_names_of_patterns_are_told_from_the_grammar() {
+        let pattern = position(&[("plants/+/oil, \u{e9}/#", 0, 8), ("a;b@c%23", 0, 1), ("sport/>", 0, 2)]);
+        assert_eq!(pattern.to_string(), "a%3Bb%40c%2523@0#0;plants/+/oil%2C \u{e9}/%23@0#7;sport/>@0#1");
+        assert_eq!(Position::decode(&pattern.encode()), Ok(pattern));
+    }
+
+    #[test]
     fn topics_and_partitions_may_stand_in_any_order() {
         assert_eq!(
             "b@1#2,0#1;a@0#5;b@2#0".parse(),
@@ -264,7 +271,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_position_survives_its_text(
-            entries in prop::collection::vec(("[a-c%@#,;é]{1,4}", 0u32..5, 0u64..100), 0..20)
+            // Among them what patterns of MQTT, AMQP and Solace are made of.
+            entries in prop::collection::vec(("[a-b%@#,;/+*>$. é\u{1f4a7}]{1,6}|\\PC{1,12}", 0u32..5, 0u64..100), 0..20)
         ) {
             let entries: Vec<_> = entries.iter().map(|(topic, partition, next)| (&**topic, *partition, *next)).collect();
             let position = position(&entries);

@@ -12,7 +12,7 @@ use sluice_expression::{EvalContext, Expression, Response};
 use sluice_message::{Attributes, Message};
 
 use super::{Named, not_blank};
-use crate::{Caller, Entry, Hook, Policy, Rejection, Verdict, catalogue::schema_of, site::Site};
+use crate::{Caller, Entry, Hook, Policy, Rejection, Verdict, catalogue::schema_of, site::Site, steering};
 
 pub(crate) const ENTRY: Entry = Entry {
     id: "policy-assign-attributes",
@@ -55,33 +55,10 @@ fn build(configuration: Json, _: Hook, site: &Site<'_>) -> Result<Arc<dyn Policy
     Ok(Arc::new(AssignAttributes(attributes)))
 }
 
-/// What stands before the setting of an endpoint that an attribute takes the place of.
-const ENDPOINTS: [&str; 7] = [
-    "gravitee.attribute.kafka.",
-    "gravitee.attribute.log.",
-    "gravitee.attribute.mqtt5.",
-    "gravitee.attribute.rabbitmq.",
-    "gravitee.attribute.solace.",
-    "gravitee.attributes.endpoint.kafka.",
-    "gravitee.attributes.endpoint.log.",
-];
-
-/// The settings of an endpoint whose place an attribute can take.
-const HEARD: [&str; 4] = ["topics", "producer.topics", "consumer.topics", "recordKey"];
-
-/// A problem where an attribute means to steer an endpoint and nothing would listen to it.
+/// A problem where an attribute means to steer a broker and nothing would listen to it.
 fn unheard(at: usize, name: &str) -> Option<Problem> {
-    let setting = match ENDPOINTS.iter().find_map(|endpoint| name.strip_prefix(endpoint)) {
-        Some(setting) => setting,
-        None => name.strip_prefix("gravitee.attributes.endpoint.")?,
-    };
-    let of_ours = name.contains(".kafka.") || name.contains(".log.");
-    (!of_ours || !HEARD.contains(&setting)).then(|| {
-        let heard = HEARD.join(", ");
-        let message =
-            format!("No endpoint can be steered by '{name}' yet; of kafka and log these can: {heard}.");
-        Problem::new(format!("attributes[{at}].name"), "feature.unsupported", message)
-    })
+    let message = steering::unheard(name)?;
+    Some(Problem::new(format!("attributes[{at}].name"), "feature.unsupported", message))
 }
 
 impl AssignAttributes {
@@ -159,22 +136,8 @@ mod tests {
 
     #[test]
     fn an_attribute_that_means_to_steer_an_endpoint_is_heard_or_refused() {
-        for heard in [
-            "gravitee.attribute.kafka.topics",
-            "gravitee.attribute.kafka.recordKey",
-            "gravitee.attributes.endpoint.kafka.consumer.topics",
-            "gravitee.attribute.mine",
-            "mine",
-        ] {
-            assert!(unheard(0, heard).is_none(), "{heard}");
-        }
-        for unknown in [
-            "gravitee.attribute.kafka.groupId",
-            "gravitee.attribute.mqtt5.topic",
-            "gravitee.attributes.endpoint.kafka.security.sasl.saslMechanism",
-            "gravitee.attributes.endpoint.solace.topics",
-        ] {
-            assert_eq!(unheard(3, unknown).unwrap().path, "attributes[3].name", "{unknown}");
-        }
+        assert!(unheard(0, "gravitee.attributes.endpoint.kafka.consumer.topics").is_none());
+        let problem = unheard(3, "gravitee.attribute.kafka.groupId").unwrap();
+        assert_eq!((&*problem.path, problem.code), ("attributes[3].name", "feature.unsupported"));
     }
 }

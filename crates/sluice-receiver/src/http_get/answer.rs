@@ -230,6 +230,7 @@ impl From<DriverError> for Fault {
             }
             ErrorKind::TooLarge
             | ErrorKind::Invalid
+            | ErrorKind::Rejected
             | ErrorKind::PositionLost
             | ErrorKind::Storage
             | ErrorKind::Other => "FAILURE_ENDPOINT_UNKNOWN_ERROR",

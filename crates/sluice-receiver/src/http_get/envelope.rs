@@ -80,20 +80,25 @@ impl Envelope {
     pub(super) fn item(&mut self, out: &mut String, message: Message, id: Option<&str>) -> Item {
         let text = std::str::from_utf8(message.payload()).ok();
         let text = text.filter(|text| self.format != Format::Xml || text.chars().all(is_xml)).is_some();
+        let is_tombstone = message.payload_bytes().is_none();
         match self.format {
             Format::Json => {
                 out.push_str(if self.empty { "{" } else { ",{" });
                 if let Some(id) = id {
                     put(out, format_args!("\"id\":{},", json!(id)));
                 }
-                out.push_str("\"content\":\"");
+                out.push_str(if is_tombstone { "\"content\":null" } else { "\"content\":\"" });
             }
             Format::Xml => {
                 out.push_str("<item>");
                 if let Some(id) = id {
                     put(out, format_args!("<id>{}</id>", escaped(id)));
                 }
-                out.push_str(if text { "<content>" } else { "<content encoding=\"base64\">" });
+                out.push_str(match (text, is_tombstone) {
+                    (_, true) => "<content tombstone=\"true\">",
+                    (true, _) => "<content>",
+                    (false, _) => "<content encoding=\"base64\">",
+                });
             }
             Format::Text => {
                 out.push_str("\nitem\n");
@@ -157,7 +162,9 @@ impl Envelope {
     }
 
     fn json_rest(&self, out: &mut String, item: &Item) {
-        out.push('"');
+        if item.message.payload_bytes().is_some() {
+            out.push('"');
+        }
         if !item.text {
             out.push_str(",\"encoding\":\"base64\"");
         }
@@ -197,6 +204,9 @@ impl Envelope {
 
     fn text_rest(&self, out: &mut String, item: &Item) {
         out.push_str(if item.text { "\n" } else { "\nencoding: base64\n" });
+        if item.message.payload_bytes().is_none() {
+            out.push_str("tombstone: true\n");
+        }
         if self.headers {
             for header in item.message.headers() {
                 let value = String::from_utf8_lossy(&header.value);
@@ -300,6 +310,29 @@ mod tests {
     fn message(payload: &[u8]) -> Message {
         let headers = [("X-A", "1"), ("X-A", "<2>")].into_iter().collect();
         Message::builder().payload(payload.to_vec()).headers(headers).key("k").build()
+    }
+
+    #[test]
+    fn a_tombstone_is_no_empty_content() {
+        let written = |format, message: Message| {
+            let (mut out, mut envelope) = (String::new(), Envelope::new(format, false, false));
+            let mut item = envelope.item(&mut out, message, None);
+            assert!(envelope.step(&mut out, &mut item));
+            out
+        };
+        let tombstone = |format| written(format, Message::builder().key("k").build());
+        let empty = |format| written(format, Message::builder().payload("").build());
+        assert_eq!(
+            (tombstone(Format::Json), empty(Format::Json)),
+            (r#"{"content":null}"#.into(), r#"{"content":""}"#.into())
+        );
+        assert_eq!(
+            tombstone(Format::Xml),
+            r#"<item><content tombstone="true"><![CDATA[]]></content></item>"#
+        );
+        assert_eq!(empty(Format::Xml), "<item><content><![CDATA[]]></content></item>");
+        assert_eq!(tombstone(Format::Text), "\nitem\ncontent: \ntombstone: true\n");
+        assert_eq!(empty(Format::Text), "\nitem\ncontent: \n");
     }
 
     fn document(format: Format, payloads: &[&[u8]], more: bool) -> String {

@@ -40,7 +40,7 @@ pub async fn serve(
 ) -> Result<Response<Body>, Refusal> {
     let format = accept::format(&request.headers)?;
     let limit = limit(request, settings)?;
-    let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
+    let topics = binding.topics_for(&caller)?;
     let identifier = client::identifier(request, &caller, client.address)?;
     let resumes = qos == Qos::Auto && binding.driver.capabilities().replay;
     let bookmark = match resume::brought(request, qos)? {

@@ -85,8 +85,12 @@ fn render(message: &Message, settings: &SseConfig, id: Option<&str>) -> Bytes {
         put_field(&mut frame, b"id: ", id);
     }
     // The stream is UTF-8. Content that is not goes out in base64 under another event name, so that no
-    // client takes it for text.
+    // client takes it for text; what has no content at all has a name of its own, too.
     match std::str::from_utf8(message.payload()) {
+        _ if message.payload_bytes().is_none() => {
+            frame.put_slice(b"event: tombstone\n");
+            put_data(&mut frame, "");
+        }
         Ok(text) => {
             frame.put_slice(b"event: message\n");
             put_data(&mut frame, text);
@@ -158,6 +162,13 @@ mod tests {
 
     fn text(content: &str) -> String {
         rendered(&Message::builder().payload(content.to_owned()).build(), false, false)
+    }
+
+    #[test]
+    fn a_tombstone_is_no_empty_message() {
+        let written = |message: Message| rendered(&message, false, false);
+        assert!(written(Message::builder().key("k").build()).starts_with("event: tombstone\ndata: \n"));
+        assert!(written(Message::builder().payload("").build()).starts_with("event: message\ndata: \n"));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub async fn serve(
     client: &Client,
 ) -> Result<Response<Body>, Refusal> {
     let open = OpenStream::new(binding, "sse", Arc::clone(&caller), client, settings.max_connections)?;
-    let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
+    let topics = binding.topics_for(&caller)?;
     let named = client::names_itself(request).then(|| client::identifier(request, &caller, client.address));
     let identifier = named.transpose()?;
     // An EventSource cannot set the header itself, and keeps its address when it comes back with a newer one.

@@ -48,7 +48,8 @@ impl End {
         match failure {
             Failure::Dropped { .. } => None,
             Failure::Rejected(rejection) => Some(Self::closed(CloseCode::POLICY, &*rejection.message)),
-            Failure::Misled(error) => Some(Self::closed(CloseCode::INTERNAL, &*error.to_string())),
+            Failure::Nowhere(error) => Some(Self::closed(CloseCode::INTERNAL, error.to_string())),
+            Failure::Misled(error) => Some(Self::closed(CloseCode::INTERNAL, error.to_string())),
             Failure::Broker(error) => Some(error.clone().into()),
         }
     }

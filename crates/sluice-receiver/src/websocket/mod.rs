@@ -72,7 +72,7 @@ pub async fn open(
     let open = OpenStream::new(binding, "websocket", Arc::clone(&caller), client, settings.max_connections)?;
     let mut identifier = None;
     let out = if settings.subscriber.enabled {
-        let topics = binding.chosen_by.deliver(&binding.deliver_topics, caller.attributes())?;
+        let topics = binding.topics_for(&caller)?;
         let lag = resume::lag(binding, qos);
         match asked {
             Asked::InFirstFrame => Out::Awaited(FirstFrame::new(topics.into_owned(), lag)),

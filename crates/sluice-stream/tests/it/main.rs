@@ -9,6 +9,7 @@
 
 mod flaky;
 mod interleavings;
+mod patterns;
 mod resume;
 mod slow;
 mod telling;

@@ -10,7 +10,7 @@ use sluice_api::{ApiId, EventApi, ReceiverConfig, WebsubConfig, from_value};
 use sluice_broker::{BatchLimit, BrokerDriver, ConsumeSpec, Log, LogOptions, StartAt, StopAt};
 use sluice_delivery::{Deliveries, DeliveryOptions, Guard, GuardOptions};
 use sluice_message::{Message, Topic};
-use sluice_policy::{Caller, Chains, ChosenBy, Hook};
+use sluice_policy::{Caller, Chains, ChosenBy, Environment, Hook};
 use sluice_receiver::{ApiMetrics, Binding, Body, FailureLog, Refusal, Succession};
 use sluice_stream::{Begin, HubOptions as StreamOptions, Hubs, MemoryNotes, MemoryPositions, StreamMetrics};
 use sluice_websub::{Addresses, Asked, AskedMode, Hub, HubOptions};
@@ -113,12 +113,14 @@ impl Bench {
         Arc::new(Binding {
             api: api.id.clone(),
             channel: Some(channel.into()),
+            endpoint: None,
+            endpoints: Arc::default(),
             credentials: Arc::default(),
             publisher: Arc::clone(&driver),
             driver,
             publish_topics: vec![Topic::from(of_channel.publish_topic(channel))],
             deliver_topics: vec![Topic::from(of_channel.deliver_topic(channel))],
-            chosen_by: ChosenBy::new(&api.brokers[0].configuration),
+            chosen_by: ChosenBy::new(&api.brokers[0].configuration, &Environment::default()).unwrap(),
             begin: Begin::Latest,
             hubs: Hubs::new(StreamOptions::default(), Arc::new(StreamMetrics::default())),
             positions: Arc::new(MemoryPositions::default()),

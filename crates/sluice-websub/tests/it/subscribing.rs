@@ -307,7 +307,7 @@ impl Away {
 
 impl BrokerDriver for Away {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { shared_reading: true, replay: true, groups: false, keys: true, headers: true }
+        Capabilities { groups: false, sharing: false, ..Capabilities::ALL }
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {

@@ -21,6 +21,7 @@ mod command_line;
 mod deploying;
 mod dev;
 mod durability;
+mod every_broker;
 mod guarantees;
 mod hub_durability;
 mod hub_inputs;

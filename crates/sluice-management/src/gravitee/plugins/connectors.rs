@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde_json::Value;
 use sluice_api::{
-    BrokerConfig, Callback, HttpGetConfig, HttpPostConfig, KafkaConfig, LogConfig, MockConfig, Qos,
-    ReceiverConfig, SseConfig, WebhookConfig, WebsocketConfig,
+    AmqpConfig, Callback, HttpGetConfig, HttpPostConfig, KafkaConfig, LogConfig, MockConfig, MqttConfig, Qos,
+    RabbitmqConfig, ReceiverConfig, SolaceConfig, SseConfig, WebhookConfig, WebsocketConfig, offered,
 };
 
 use super::Plugin;
@@ -55,30 +55,40 @@ fn entrypoint<T: JsonSchema>(name: &'static str, settings: &ReceiverConfig) -> P
 
 /// Every endpoint, by id.
 pub(in crate::gravitee) fn endpoints() -> Vec<Plugin> {
-    // The receiver that asks most of a broker.
-    let webhook = ReceiverConfig::Webhook(WebhookConfig::default());
-    let keeping = webhook.offered_qos(&BrokerConfig::Log(LogConfig::default()));
-    let made_up = webhook.offered_qos(&BrokerConfig::Mock(MockConfig::default()));
     vec![
         Plugin {
             description: "An Apache Kafka cluster.",
             features: vec!["resume"],
-            ..endpoint::<KafkaConfig>("kafka", "Kafka", keeping)
+            ..endpoint::<KafkaConfig>("kafka", "Kafka")
+        },
+        Plugin {
+            description: "An MQTT broker, of version 5 or 3.1.1.",
+            ..endpoint::<MqttConfig>("mqtt5", "MQTT")
+        },
+        Plugin { description: "A Solace event broker.", ..endpoint::<SolaceConfig>("solace", "Solace") },
+        Plugin {
+            description: "A RabbitMQ, by AMQP 0-9-1.",
+            ..endpoint::<RabbitmqConfig>("rabbitmq", "RabbitMQ")
+        },
+        Plugin {
+            description: "A broker that speaks AMQP 1.0, as ActiveMQ Artemis.",
+            ..endpoint::<AmqpConfig>("amqp", "AMQP 1.0")
         },
         Plugin {
             description: "The log embedded in the gateway.",
             features: vec!["resume"],
-            ..endpoint::<LogConfig>("log", "Embedded log", keeping)
+            ..endpoint::<LogConfig>("log", "Embedded log")
         },
         Plugin {
             description: "A source of made-up messages, for trying out and for tests.",
-            ..endpoint::<MockConfig>("mock", "Mock", made_up)
+            ..endpoint::<MockConfig>("mock", "Mock")
         },
     ]
 }
 
-fn endpoint<T: JsonSchema>(id: &'static str, name: &'static str, qos: &[Qos]) -> Plugin {
-    Plugin { modes: vec!["publish", "subscribe"], ..connector::<T>(id, name, qos) }
+fn endpoint<T: JsonSchema>(id: &'static str, name: &'static str) -> Plugin {
+    // By a receiver that takes whatever a broker can promise.
+    Plugin { modes: vec!["publish", "subscribe"], ..connector::<T>(id, name, offered("webhook", id)) }
 }
 
 fn connector<T: JsonSchema>(id: &'static str, name: &'static str, qos: &[Qos]) -> Plugin {
@@ -101,6 +111,7 @@ fn connector<T: JsonSchema>(id: &'static str, name: &'static str, qos: &[Qos]) -
 fn aliases(id: &str) -> &'static [&'static str] {
     match id {
         "kafka" => &["kafka-advanced"],
+        "mqtt5" => &["mqtt", "mqtt5-advanced"],
         "sse" => &["sse-advanced"],
         "webhook" => &["webhook-advanced"],
         _ => &[],

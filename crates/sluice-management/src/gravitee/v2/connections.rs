@@ -4,16 +4,20 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sluice_api::{Broker, BrokerConfig, Cors, DeadLetter, EventApi, HttpPath, Receiver};
+use sluice_api::{Balancing, Broker, Cors, DeadLetter, EventApi, HttpPath, Receiver};
 
 use super::upper;
-use crate::gravitee::{
-    catalogue::{ApiCatalogue, LoadBalancer},
-    connections::listener_of,
-};
+use crate::gravitee::{catalogue::ApiCatalogue, connections::listener_of};
 
-/// The settings of Kafka that say where it is; the others say how it is used.
-const KAFKA_CONNECTION: [&str; 1] = ["bootstrapServers"];
+/// The settings of each kind of broker that say where it is; the others say how it is used. Those of other kinds are
+/// not kept apart.
+const CONNECTIONS: [(&str, &[&str]); 5] = [
+    ("kafka", &["bootstrapServers"]),
+    ("mqtt5", &["serverHost", "serverPort"]),
+    ("solace", &["url", "vpnName"]),
+    ("amqp", &["url"]),
+    ("rabbitmq", &["serverHost", "serverPort", "virtualHost"]),
+];
 
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -79,6 +83,8 @@ pub(super) struct GroupEntity {
     kind: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     load_balancer: Option<LoadBalancerEntity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared_configuration: Option<Value>,
     endpoints: Vec<EndpointEntity>,
 }
 
@@ -171,9 +177,8 @@ impl EntrypointEntity {
 }
 
 impl LoadBalancerEntity {
-    fn of(balancer: &LoadBalancer) -> Self {
-        let kind = serde_json::to_value(balancer.kind).unwrap_or_default();
-        Self { kind: upper(kind.as_str().unwrap_or_default()) }
+    fn of(balancing: Balancing) -> Self {
+        Self { kind: upper(balancing.as_str()) }
     }
 }
 
@@ -183,27 +188,47 @@ pub(super) fn groups(api: &EventApi, catalogue: &ApiCatalogue) -> Vec<GroupEntit
     for broker in &api.brokers {
         let endpoint = EndpointEntity::of(broker, catalogue);
         match groups.iter_mut().find(|group| group.name == broker.group) {
-            Some(group) => group.endpoints.push(endpoint),
-            None => groups.push(GroupEntity {
-                name: broker.group.clone(),
-                kind: broker.connector.clone(),
-                load_balancer: catalogue.load_balancers.get(&broker.group).map(LoadBalancerEntity::of),
-                endpoints: vec![endpoint],
-            }),
+            Some(group) => group.add(endpoint),
+            None => {
+                let mut group = GroupEntity {
+                    name: broker.group.clone(),
+                    kind: broker.connector.clone(),
+                    load_balancer: api.balancing.get(&broker.group).copied().map(LoadBalancerEntity::of),
+                    shared_configuration: None,
+                    endpoints: Vec::new(),
+                };
+                group.add(endpoint);
+                groups.push(group);
+            }
         }
     }
     groups
 }
 
+impl GroupEntity {
+    /// Adds an endpoint. What the first that was written with the settings of its group has is what the group shares.
+    fn add(&mut self, mut endpoint: EndpointEntity) {
+        if endpoint.inherit_configuration {
+            let own = endpoint.shared_configuration_override.take();
+            let shared = self.shared_configuration.get_or_insert_with(|| own.clone().unwrap_or_default());
+            if own.as_ref() != Some(shared) {
+                endpoint.inherit_configuration = false;
+                endpoint.shared_configuration_override = own;
+            }
+        }
+        self.endpoints.push(endpoint);
+    }
+}
+
 impl EndpointEntity {
     fn of(broker: &Broker, catalogue: &ApiCatalogue) -> Self {
-        let (configuration, shared) = split(&broker.configuration);
+        let (configuration, shared) = split(broker);
         Self {
             name: broker.name.clone(),
             kind: broker.connector.clone(),
-            secondary: false,
+            secondary: broker.secondary,
             weight: broker.weight,
-            inherit_configuration: false,
+            inherit_configuration: shared.is_some() && catalogue.inheriting.contains(&broker.name),
             tenants: catalogue.tenants.get(&broker.name).cloned(),
             configuration,
             shared_configuration_override: shared,
@@ -212,11 +237,12 @@ impl EndpointEntity {
 }
 
 /// This contract keeps apart where a broker is, and how it is used.
-fn split(configuration: &BrokerConfig) -> (Value, Option<Value>) {
-    let value = configuration.to_value();
-    match (configuration, value) {
-        (BrokerConfig::Kafka(_), Value::Object(settings)) => {
-            let is_connection = |name: &str| KAFKA_CONNECTION.contains(&name);
+fn split(broker: &Broker) -> (Value, Option<Value>) {
+    let kind = broker.configuration.kind();
+    let connection = CONNECTIONS.iter().find(|(of, _)| *of == kind);
+    match (connection, broker.configuration.to_value()) {
+        (Some((_, names)), Value::Object(settings)) => {
+            let is_connection = |name: &str| names.contains(&name);
             let (connection, shared): (Map<_, _>, Map<_, _>) =
                 settings.into_iter().partition(|(name, _)| is_connection(name));
             (Value::Object(connection), Some(Value::Object(shared)))

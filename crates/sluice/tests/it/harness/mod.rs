@@ -1,6 +1,7 @@
 //! What the tests share: a gateway process, clients of SSE and WebSocket, a webhook listener, a subscriber of hubs,
 //! definitions and resources, Kafka, tools.
 
+mod brokers;
 mod definitions;
 mod gateway;
 mod kafka;
@@ -12,6 +13,7 @@ mod sse;
 mod subscriber;
 mod tools;
 
+pub(crate) use brokers::{address, artemis_broker, given, mqtt_broker, rabbitmq_broker, unique};
 pub(crate) use definitions::{gravitee_api, kafka_broker, kafka_of_channels, log_broker, native_api, plan};
 pub(crate) use gateway::{Gateway, Starting};
 pub(crate) use kafka::{kafka, kafka_records, kafka_send, kafka_topic};

@@ -1,0 +1,241 @@
+//! What attributes and evaluated topics can do to each kind of broker: the one table of it. Which topic results from
+//! them is found out in `topics`.
+
+use sluice_api::{BrokerConfig, is_topic_name};
+
+/// What stands before the kind and the setting, as in `gravitee.attribute.kafka.topics`.
+const FORMS: [&str; 2] = ["gravitee.attribute.", "gravitee.attributes.endpoint."];
+
+/// The settings of one kind of broker whose place an attribute can take.
+struct Steered {
+    kind: &'static str,
+    /// Where messages go.
+    publish: &'static [&'static str],
+    /// Where they come from.
+    deliver: &'static [&'static str],
+    /// Their record keys.
+    key: &'static [&'static str],
+}
+
+/// A name in the plural takes several topics, as a list or separated by commas; any other takes one.
+const STEERED: [Steered; 7] = [
+    Steered {
+        kind: "kafka",
+        publish: &["producer.topics", "topics"],
+        deliver: &["consumer.topics", "topics"],
+        key: &["recordKey", "producer.key"],
+    },
+    Steered {
+        kind: "log",
+        publish: &["producer.topics", "topics"],
+        deliver: &["consumer.topics", "topics"],
+        key: &["recordKey", "producer.key"],
+    },
+    Steered {
+        kind: "mqtt5",
+        publish: &["producer.topic", "producer.topics", "topic", "topics"],
+        deliver: &["consumer.topic", "consumer.topics", "topic", "topics"],
+        key: &[],
+    },
+    Steered {
+        kind: "solace",
+        publish: &["producer.topics", "topics"],
+        deliver: &["consumer.topics", "topics"],
+        key: &[],
+    },
+    Steered {
+        kind: "amqp",
+        publish: &["producer.topics", "topics"],
+        deliver: &["consumer.topics", "topics"],
+        key: &[],
+    },
+    Steered {
+        kind: "rabbitmq",
+        publish: &["producer.routingKey", "routingKey"],
+        deliver: &["consumer.routingKey", "routingKey"],
+        key: &[],
+    },
+    Steered {
+        kind: "mock",
+        publish: &["producer.topics", "topics"],
+        deliver: &["consumer.topics", "topics"],
+        key: &[],
+    },
+];
+
+/// The names of the attributes that steer a broker, those that count most first.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) publish: Vec<String>,
+    pub(crate) deliver: Vec<String>,
+    pub(crate) key: Vec<String>,
+}
+
+impl Names {
+    pub(crate) fn of(broker: &BrokerConfig) -> Self {
+        let kind = broker.kind();
+        let steered = STEERED.iter().find(|steered| steered.kind == kind);
+        let names = |settings: fn(&Steered) -> &'static [&'static str]| {
+            let settings = steered.map(settings).unwrap_or_default();
+            let of_form = |form| settings.iter().map(move |setting| format!("{form}{kind}.{setting}"));
+            FORMS.iter().flat_map(of_form).collect()
+        };
+        Self {
+            publish: names(|steered| steered.publish),
+            deliver: names(|steered| steered.deliver),
+            key: names(|steered| steered.key),
+        }
+    }
+}
+
+/// Why an attribute that means to steer a broker would not be listened to; `None` where it is, or means nothing of
+/// the kind.
+pub(crate) fn unheard(name: &str) -> Option<String> {
+    let newer = name.strip_prefix(FORMS[1]);
+    let (kind, setting) = newer.or_else(|| name.strip_prefix(FORMS[0]))?.split_once('.').unwrap_or_default();
+    let Some(steered) = STEERED.iter().find(|steered| steered.kind == kind) else {
+        let kinds: Vec<_> = STEERED.iter().map(|steered| steered.kind).collect();
+        return newer.map(|_| {
+            format!("'{name}' steers no kind of broker that there is. Known are: {}.", kinds.join(", "))
+        });
+    };
+    let mut heard = [steered.publish, steered.deliver, steered.key].concat();
+    if heard.contains(&setting) {
+        return None;
+    }
+    heard.sort_unstable();
+    heard.dedup();
+    Some(format!(
+        "'{name}' would steer nothing: {} Of {kind} these can: {}.",
+        reason(setting),
+        heard.join(", ")
+    ))
+}
+
+fn reason(setting: &str) -> &'static str {
+    match setting.rsplit('.').next().unwrap_or_default() {
+        "groupId" => {
+            "positions are kept for each client identifier, not for groups; let the client name itself in the header \
+             X-Gravitee-Client-Identifier."
+        }
+        "clientId" => {
+            "a broker has one session for all clients of the same topics, under an id that the gateway chooses."
+        }
+        "recordKey" | "key" => "this kind of broker has no record keys.",
+        "responseTopic" => "response topics are a setting of the whole API.",
+        _ => {
+            "clients share the connection. Write an expression of #properties, #dictionaries or #secrets in the setting \
+             itself; it is worked out when the API is deployed."
+        }
+    }
+}
+
+/// Whether a text that came from outside may be a topic, where it is `alone`, or a part of one. It never brings a
+/// wildcard, nor leads elsewhere than to a topic; and what the author has put between separators stays there.
+pub(crate) fn may_come_in(broker: &BrokerConfig, text: &str, alone: bool) -> bool {
+    let without = |reserved: &[char]| !text.is_empty() && !text.contains(reserved);
+    let within = |separators: &[char]| alone || !text.contains(separators);
+    let fits = match broker {
+        BrokerConfig::Kafka(_) | BrokerConfig::Log(_) | BrokerConfig::Mock(_) => is_topic_name(text),
+        BrokerConfig::Mqtt(_) => without(&['+', '#', '$']) && within(&['/']),
+        BrokerConfig::Solace(_) => without(&['*', '>', '#', '+', ':', '?']) && within(&['/']),
+        BrokerConfig::Amqp(_) => {
+            without(&['*', '>', '#', '+', ':', '?', '%']) && within(&['/', '.']) && !text.starts_with('/')
+        }
+        BrokerConfig::Rabbitmq(_) => without(&['*', '#']) && within(&['.']),
+    };
+    fits && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use sluice_api::{Broker, Side, from_value};
+
+    use super::*;
+
+    pub(crate) fn broker(kind: &str) -> BrokerConfig {
+        let settings: Value = match kind {
+            "kafka" => json!({ "bootstrapServers": "k:9092" }),
+            "mqtt5" | "rabbitmq" => json!({ "serverHost": "h", "serverPort": 1 }),
+            "solace" => json!({ "url": "tcp://h:1" }),
+            "amqp" => json!({ "url": "amqp://h:1" }),
+            "mock" => json!({ "messageInterval": 1, "messageContent": "x" }),
+            _ => json!({}),
+        };
+        let broker: Broker =
+            from_value(json!({ "name": "b", "type": kind, "configuration": settings })).unwrap();
+        broker.configuration
+    }
+
+    #[test]
+    fn every_kind_of_broker_is_in_the_table() {
+        for kind in BrokerConfig::KINDS {
+            let names = Names::of(&broker(kind));
+            assert!(!names.publish.is_empty() && !names.deliver.is_empty(), "{kind}");
+            for name in names.publish.iter().chain(&names.deliver).chain(&names.key) {
+                assert_eq!(unheard(name), None);
+            }
+        }
+    }
+
+    #[test]
+    fn what_steers_nothing_is_told_why() {
+        for (name, why) in [
+            ("gravitee.attribute.kafka.groupId", "client identifier"),
+            ("gravitee.attribute.mqtt5.clientId", "one session"),
+            ("gravitee.attribute.mqtt5.recordKey", "no record keys"),
+            ("gravitee.attribute.mqtt5.responseTopic", "the whole API"),
+            ("gravitee.attribute.rabbitmq.exchange", "share the connection"),
+            ("gravitee.attributes.endpoint.kafka.security.sasl.saslMechanism", "share the connection"),
+            ("gravitee.attributes.endpoint.asb.topics", "no kind of broker"),
+        ] {
+            let told = unheard(name).unwrap_or_else(|| panic!("{name}"));
+            assert!(told.contains(why), "{told}");
+        }
+        for own in ["mine", "gravitee.attribute.mine", "gravitee.attribute.mine.too"] {
+            assert_eq!(unheard(own), None);
+        }
+    }
+
+    #[test]
+    fn what_comes_in_stays_between_the_separators_of_the_author() {
+        for (kind, alone, within) in [
+            ("mqtt5", "a/b", "a.b"),
+            ("solace", "a/b", "a.b"),
+            ("amqp", "a/b", "a_b"),
+            ("rabbitmq", "a.b", "a/b"),
+            ("kafka", "a.b", "a.b"),
+        ] {
+            let broker = broker(kind);
+            assert!(may_come_in(&broker, alone, true) && may_come_in(&broker, within, false), "{kind}");
+            assert!(kind == "kafka" || !may_come_in(&broker, alone, false), "{kind}");
+        }
+        for (kind, text) in [
+            ("solace", "queue://a"),
+            ("amqp", "a::b"),
+            ("amqp", "/queues/a"),
+            ("mqtt5", "$SYS/x"),
+            ("log", ".."),
+        ] {
+            assert!(!may_come_in(&broker(kind), text, true), "{kind} {text}");
+        }
+    }
+
+    proptest! {
+        /// Read back by the rule of the broker itself: with a wildcard in it, it would match another topic.
+        #[test]
+        fn a_text_that_may_come_in_has_no_wildcard(text in "[a-c+#*>$/.:]{1,8}") {
+            for kind in BrokerConfig::KINDS {
+                let broker = broker(kind);
+                if may_come_in(&broker, &text, true) {
+                    let wildcards: &[char] = if kind == "rabbitmq" { &['*', '#'] } else { &['+', '#', '*', '>'] };
+                    let of_mqtt: &[char] = if kind == "mqtt5" { &['+', '#'] } else { wildcards };
+                    prop_assert!(!text.contains(of_mqtt), "{kind} {text}");
+                    prop_assert!(broker.is_topic(&text, Side::Deliver), "{kind} {text}");
+                }
+            }
+        }
+    }
+}
