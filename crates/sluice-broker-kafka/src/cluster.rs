@@ -7,7 +7,10 @@
 use std::{
     error::Error,
     fmt::Display,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -40,6 +43,8 @@ const NO_TOKEN: &str = "Failed to acquire SASL OAUTHBEARER token";
 pub(crate) struct Cluster {
     servers: String,
     trouble: Mutex<Trouble>,
+    /// Whether there is trouble that an answer may end, so that each acknowledgement need not take a lock to see.
+    is_troubled: AtomicBool,
     /// Whether no connection can come about until somebody acts, as far as the cluster has said so since it answered.
     is_refused: watch::Sender<bool>,
     /// What Kafka wants to see of a login by token.
@@ -79,6 +84,7 @@ impl Cluster {
         Arc::new(Self {
             servers: servers.to_owned(),
             trouble: Mutex::default(),
+            is_troubled: AtomicBool::new(false),
             is_refused: watch::Sender::new(false),
             tokens,
             warnings: Mutex::default(),
@@ -184,8 +190,15 @@ impl Cluster {
 
     /// Notes that the cluster answers, so that older trouble explains no later error.
     pub(crate) fn answered(&self) {
+        if !self.is_troubled.load(Ordering::Acquire) {
+            return;
+        }
         self.is_refused.send_if_modified(|refused| std::mem::replace(refused, false));
-        if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).ends(Instant::now()) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = trouble.ends(Instant::now());
+        self.is_troubled.store(trouble.out_since.is_some(), Ordering::Release);
+        drop(trouble);
+        if ends {
             info!(servers = %self.servers, "Kafka answers again.");
         }
     }
@@ -198,6 +211,7 @@ impl Cluster {
         }
         let is_refusal = kind_of(error) == ErrorKind::Refused || is_about_certificates(error, reason);
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_troubled.store(true, Ordering::Release);
         let is_summary = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
         if !is_summary || trouble.last.is_none() {
             trouble.last = Some((kind_of(error), reason.to_owned()));

@@ -349,18 +349,19 @@ async fn a_message_over_the_limit_of_the_broker_is_refused_once_and_the_next_one
 }
 
 #[tokio::test]
-async fn a_topic_without_permission_is_503_and_harms_no_api_on_the_same_connection() {
+async fn what_the_broker_does_not_permit_is_503_and_harms_no_other_api() {
     let receivers = json!([{ "type": "http-post" }]);
-    for (name, broker) in
-        [("mqtt", mqtt_broker as fn(&str) -> Value), ("rabbitmq", rabbitmq_broker), ("amqp", artemis_broker)]
-    {
+    // Permissions of RabbitMQ are on exchanges and queues.
+    let mut exchange = rabbitmq_broker("t");
+    exchange["configuration"]["producer"]["exchange"] = json!({ "name": "forbidden", "type": "topic" });
+    for (name, forbidden, allowed) in [
+        ("mqtt", mqtt_broker("forbidden/t"), mqtt_broker(&unique("allowed"))),
+        ("rabbitmq", exchange, rabbitmq_broker(&unique("allowed"))),
+        ("amqp", artemis_broker("forbidden.t"), artemis_broker(&unique("allowed"))),
+    ] {
         let gateway = Starting::run()
-            .api(&api(
-                "forbidden",
-                &receivers,
-                &broker(&format!("forbidden{}", if name == "mqtt" { "/t" } else { ".t" })),
-            ))
-            .api(&api("allowed", &receivers, &broker(&unique("allowed"))))
+            .api(&api("forbidden", &receivers, &forbidden))
+            .api(&api("allowed", &receivers, &allowed))
             .start()
             .await;
         is_up(&gateway, "allowed").await;
