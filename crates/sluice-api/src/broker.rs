@@ -15,11 +15,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Problem, Secret, from_value, problem::Carried, validate::is_topic_name};
+use crate::{
+    Problem, Secret, from_value,
+    problem::Carried,
+    validate::{is_group_name, is_topic_name},
+};
 
 pub use self::{
-    amqp::{AmqpAddresses, AmqpConfig, AmqpTopics, BrokerEndpoint},
-    expressions::{ExpressionSetting, has_expression},
+    amqp::{AmqpAddresses, AmqpConfig, AmqpConsumer, AmqpTopics, BrokerEndpoint},
+    expressions::{ExpressionSetting, SettingScope, client_settings, has_expression},
     kafka::{
         ClientCredentials, Compression, IsolationLevel, KafkaAutoCreate, KafkaConfig, KafkaConsumer,
         KafkaOauth, KafkaProducer, KafkaSecurity, KeyStore, Sasl, SaslMechanism, SecurityProtocol, StoreType,
@@ -136,6 +140,11 @@ trait BrokerSettings {
         AutoOffsetReset::Latest
     }
 
+    /// See [`BrokerConfig::group_id`].
+    fn group_id(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether ids shown to clients are encoded in base64, the one form there is.
     fn encodes_ids(&self) -> bool {
         true
@@ -178,6 +187,10 @@ pub struct ConsumerSettings {
     /// The topics to read, in place of the `topics` that both directions share.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<String>,
+    /// The group that web clients are members of: each message goes to one of them. It may hold expressions of the
+    /// client. Without it, and where it comes to nothing, clients are in no group and get every message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<String>,
 }
 
 impl Default for ConsumerSettings {
@@ -187,6 +200,7 @@ impl Default for ConsumerSettings {
             encode_message_id: true,
             auto_offset_reset: AutoOffsetReset::default(),
             topics: Vec::new(),
+            group_id: None,
         }
     }
 }
@@ -319,9 +333,20 @@ impl BrokerConfig {
         connection
     }
 
+    /// Whether the broker keeps messages for readers that come later, and positions mean something to it.
+    pub const fn keeps_messages(&self) -> bool {
+        matches!(self, Self::Log(_) | Self::Kafka(_) | Self::Mock(_))
+    }
+
     /// Where a client that brings no position begins.
     pub fn auto_offset_reset(&self) -> AutoOffsetReset {
         self.settings().auto_offset_reset()
+    }
+
+    /// The group whose members share the messages, in which expressions of a client may stand; `None` also where the
+    /// broker has no groups.
+    pub fn group_id(&self) -> Option<&str> {
+        self.settings().group_id()
     }
 
     /// Whether ids are to be shown encoded, the one form there is.
@@ -348,6 +373,18 @@ impl BrokerConfig {
 fn chosen<'a>(enabled: bool, own: &'a [String], shared: &'a [String]) -> Option<Vec<&'a str>> {
     let topics = if own.is_empty() { shared } else { own };
     enabled.then(|| topics.iter().map(String::as_str).collect())
+}
+
+/// What is wrong with a group, where members cannot share the work for this reason, if there is one, or where it can
+/// be the name of none.
+fn group_problem(group: Option<&str>, unshared: Option<&str>) -> Option<Problem> {
+    let group = group?;
+    let unsound = || {
+        let sound = has_expression(group) || is_group_name(group);
+        (!sound).then_some("A group has a name of 1 to 128 letters, digits, '.', '_' or '-'.")
+    };
+    let message = unshared.or_else(unsound)?;
+    Some(Problem::new("consumer.groupId", "endpoints.configuration.invalid", message))
 }
 
 pub(crate) const fn yes() -> bool {

@@ -138,20 +138,34 @@ pub struct Limits {
     /// The largest request body taken, in bytes; larger ones get 413. From 1 to 64 MiB, default 1 MiB.
     #[serde(default = "Limits::default_max_body_bytes")]
     pub max_body_bytes: usize,
+    /// Different connections to brokers that clients may have at once, where their credentials differ. From 1 to 1,000,
+    /// default 100.
+    #[serde(default = "Limits::default_client_connections")]
+    pub client_connections: usize,
 }
 
 impl Limits {
     /// The largest `maxBodyBytes` that can be set: 64 MiB.
     pub const MAX_BODY_BYTES: usize = 64 << 20;
 
+    /// The largest `clientConnections` that can be set.
+    pub const MAX_CLIENT_CONNECTIONS: usize = 1000;
+
     const fn default_max_body_bytes() -> usize {
         1 << 20
+    }
+
+    const fn default_client_connections() -> usize {
+        100
     }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_body_bytes: Self::default_max_body_bytes() }
+        Self {
+            max_body_bytes: Self::default_max_body_bytes(),
+            client_connections: Self::default_client_connections(),
+        }
     }
 }
 

@@ -30,14 +30,14 @@ mod websub;
 
 pub use answer::{Cors, ResponseTemplate};
 pub use broker::{
-    AmqpAddresses, AmqpConfig, AmqpTopics, AutoOffsetReset, Balancing, Broker, BrokerAuth, BrokerConfig,
-    BrokerEndpoint, BrokerKeyStore, BrokerSecurity, BrokerTls, BrokerTrustStore, ClientCredentials,
-    Compression, ConsumerSettings, ExpressionSetting, IsolationLevel, KafkaAutoCreate, KafkaConfig,
-    KafkaConsumer, KafkaOauth, KafkaProducer, KafkaSecurity, KeyStore, LogConfig, LogProducer, MockConfig,
-    MqttConfig, MqttConsumer, MqttProducer, MqttRetained, MqttTransport, MqttVersion, NameValue,
+    AmqpAddresses, AmqpConfig, AmqpConsumer, AmqpTopics, AutoOffsetReset, Balancing, Broker, BrokerAuth,
+    BrokerConfig, BrokerEndpoint, BrokerKeyStore, BrokerSecurity, BrokerTls, BrokerTrustStore,
+    ClientCredentials, Compression, ConsumerSettings, ExpressionSetting, IsolationLevel, KafkaAutoCreate,
+    KafkaConfig, KafkaConsumer, KafkaOauth, KafkaProducer, KafkaSecurity, KeyStore, LogConfig, LogProducer,
+    MockConfig, MqttConfig, MqttConsumer, MqttProducer, MqttRetained, MqttTransport, MqttVersion, NameValue,
     RabbitmqConfig, RabbitmqConsumer, RabbitmqExchange, RabbitmqProducer, RabbitmqQueue, RabbitmqQueueType,
-    Sasl, SaslMechanism, SecurityProtocol, Side, SolaceConfig, SolaceSemp, SolaceTransport, StoreType, Tls,
-    TrustStore, has_expression,
+    Sasl, SaslMechanism, SecurityProtocol, SettingScope, Side, SolaceConfig, SolaceSemp, SolaceTransport,
+    StoreType, Tls, TrustStore, client_settings, has_expression,
 };
 pub use callback::{
     Assertion, AssertionAlgorithm, AssertionClaim, AssertionKey, BasicCredentials, Callback, CallbackAuth,
@@ -62,7 +62,7 @@ pub use request_headers::{is_credential, is_signature, is_withheld};
 pub use secret::{MASK, Secret};
 pub use settings::{SECRET_NAMES, Settings};
 pub use subscription::{ApplicationId, Subscription, SubscriptionId};
-pub use validate::is_topic_name;
+pub use validate::{is_group_name, is_topic_name};
 pub use webhook::{CallbackBreaker, CallbackHttp, CallbackProxy, ProxyType, WebhookConfig};
 pub use webhook_receiver::{
     CloudEvents, HmacAlgorithm, RequestField, SignatureEncoding, WebhookHandshake, WebhookProvider,

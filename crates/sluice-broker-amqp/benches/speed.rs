@@ -1,28 +1,30 @@
 //! What the driver moves beside a bare loop on fe2o3-amqp: `cargo xtask bench drivers`, against Artemis. Both sides
-//! send durable messages unsettled, and read a queue with acknowledgements.
+//! send the same durable messages, with address and time, unsettled, and read a queue with acknowledgements.
 
 #![allow(clippy::expect_used, reason = "this is a benchmark: it stops at the first thing that fails")]
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fe2o3_amqp::{
     Connection, Receiver, Sender, Session,
     connection::ConnectionHandle,
     link::{delivery::Sendable, receiver::CreditMode},
+    sasl_profile::SaslProfile,
     session::SessionHandle,
     types::{
-        messaging::{Body, Data, Header, Message},
-        primitives::{Binary, Value},
+        messaging::{Body, Data, Header, Message, Properties},
+        primitives::{Binary, Timestamp, Value},
     },
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use sluice_api::{AmqpAddresses, AmqpConfig, AmqpTopics, BrokerAuth, BrokerSecurity, Secret};
+use sluice_api::{AmqpAddresses, AmqpConfig, AmqpConsumer, AmqpTopics, BrokerAuth, BrokerSecurity, Secret};
 use sluice_broker::{
     BrokerDriver, StartAt,
     speed::{Load, compare, open, publish, read, unused, variable},
 };
 use sluice_broker_amqp::{Amqp, AmqpOptions};
 use sluice_message::Topic;
+use tokio::net::TcpStream;
 
 /// As the driver's default: messages that may be unacknowledged.
 const CREDIT: u32 = 500;
@@ -39,7 +41,7 @@ async fn main() {
         "AMQP 1.0, publishing",
         load,
         async || publish(&driver, &published, load).await,
-        async || bare_publish(&mut sender, load).await,
+        async || bare_publish(&mut sender, &published, load).await,
     )
     .await;
 
@@ -54,11 +56,11 @@ async fn main() {
         "AMQP 1.0, reading a queue",
         load,
         async || {
-            bare_publish(&mut fill, load).await;
+            bare_publish(&mut fill, &topic, load).await;
             read(&mut *reader, load, true).await
         },
         async || {
-            bare_publish(&mut bare_fill, load).await;
+            bare_publish(&mut bare_fill, &bare_topic, load).await;
             bare_read(&mut receiver, load).await
         },
     )
@@ -75,7 +77,8 @@ fn settings() -> AmqpConfig {
         addresses: AmqpAddresses::Artemis,
         virtual_host: None,
         link_credit: CREDIT,
-        consumer: AmqpTopics::default(),
+        maximum_message_size: None,
+        consumer: AmqpConsumer::default(),
         producer: AmqpTopics::default(),
         security: Some(BrokerSecurity { auth: Some(BrokerAuth { username, password }), ssl: None }),
     }
@@ -91,8 +94,17 @@ impl Bare {
     async fn connect() -> Self {
         let (user, password) =
             (variable("SLUICE_TEST_ARTEMIS_USER"), variable("SLUICE_TEST_ARTEMIS_PASSWORD"));
-        let url = format!("amqp://{user}:{password}@{}", variable("SLUICE_TEST_ARTEMIS_AMQP"));
-        let mut connection = Connection::open(unused("bare"), &*url).await.expect("a connection");
+        let stream =
+            TcpStream::connect(variable("SLUICE_TEST_ARTEMIS_AMQP")).await.expect("Artemis is there");
+        // As the driver does. Otherwise acknowledgements wait for each other on their way, which is no matter of either.
+        stream.set_nodelay(true).expect("a socket takes that");
+        let connection = Connection::builder()
+            .container_id(unused("bare"))
+            .hostname("localhost")
+            .scheme("amqp")
+            .sasl_profile(SaslProfile::Plain { username: user, password })
+            .open_with_stream(stream);
+        let mut connection = connection.await.expect("a connection");
         let session = Session::begin(&mut connection).await.expect("a session");
         Self { _connection: connection, session }
     }
@@ -108,13 +120,19 @@ impl Bare {
     }
 }
 
-async fn bare_publish(sender: &mut Sender, load: Load) -> Duration {
+async fn bare_publish(sender: &mut Sender, topic: &Topic, load: Load) -> Duration {
     let payload = load.payload();
     let started = Instant::now();
     let mut unsettled = FuturesUnordered::new();
     for _ in 0..load.messages {
         let message = Message::builder()
             .header(Header { durable: true, ..Header::default() })
+            .properties(
+                Properties::builder()
+                    .to(topic.as_str())
+                    .creation_time(Timestamp::from_milliseconds(now_ms()))
+                    .build(),
+            )
             .data(Data(Binary::from(payload.to_vec())))
             .build();
         let message = Sendable::builder().message(message).build();
@@ -127,6 +145,11 @@ async fn bare_publish(sender: &mut Sender, load: Load) -> Duration {
         settled.expect("it is accepted");
     }
     started.elapsed()
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970");
+    i64::try_from(since.as_millis()).expect("it is not that late")
 }
 
 async fn bare_read(receiver: &mut Receiver, load: Load) -> Duration {

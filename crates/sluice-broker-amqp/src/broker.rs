@@ -3,15 +3,21 @@
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use sluice_broker::{DriverError, ErrorKind};
-use tracing::{info, warn};
+use tracing::debug;
 use uuid::Uuid;
 
 use crate::{AmqpOptions, error::Cause, settings::Settings};
+
+/// How long a limit that a broker has told is remembered: it may be raised while connections to it stand.
+const REMEMBERED: Duration = Duration::from_mins(10);
 
 /// One broker.
 pub(crate) struct Broker {
@@ -19,6 +25,15 @@ pub(crate) struct Broker {
     pub(crate) options: AmqpOptions,
     /// What the last try to connect came to; `None` before the first.
     last: Mutex<Option<Result<(), DriverError>>>,
+    largest: Largest,
+}
+
+/// The most bytes of a payload that a broker takes, once it has said so.
+#[derive(Debug)]
+struct Largest {
+    bytes: AtomicUsize,
+    /// When it said so. Looked at only where there is a limit, so that others take no lock to see that there is none.
+    told: Mutex<Option<Instant>>,
 }
 
 /// When the next try may be made after tries that failed.
@@ -30,7 +45,7 @@ pub(crate) struct Pause {
 
 impl Broker {
     pub(crate) fn new(settings: Settings, options: AmqpOptions) -> Self {
-        Self { settings, options, last: Mutex::default() }
+        Self { settings, options, last: Mutex::default(), largest: Largest::default() }
     }
 
     /// The error of what was done, with the broker's address.
@@ -50,20 +65,37 @@ impl Broker {
         DriverError::new(ErrorKind::Unreachable, text)
     }
 
+    /// The error of a connection that has ended, for who had nothing under way on it.
+    pub(crate) fn lost(&self) -> DriverError {
+        DriverError::new(ErrorKind::Unreachable, format!("The connection to {self} was lost."))
+    }
+
     /// Notes that a connection stands.
     pub(crate) fn reached(&self) {
         let before = self.last.lock().unwrap_or_else(PoisonError::into_inner).replace(Ok(()));
         if matches!(before, Some(Err(_))) {
-            info!(broker = %self, "The broker is there again.");
+            debug!(broker = %self, "The broker is there again.");
         }
+    }
+
+    /// The most bytes of a payload that it takes, as far as it has said so.
+    pub(crate) fn largest(&self) -> usize {
+        self.largest.at(Instant::now())
+    }
+
+    /// Notes the broker's limit.
+    pub(crate) fn learn_largest(&self, largest: usize) {
+        self.largest.learn(largest, Instant::now());
     }
 
     /// Notes that none could be made, or that one was lost.
     pub(crate) fn missed(&self, error: &DriverError) {
+        // It may come back with another limit.
+        self.largest.forget();
         let before = self.last.lock().unwrap_or_else(PoisonError::into_inner).replace(Err(error.clone()));
         let is_news = !matches!(&before, Some(Err(before)) if before.kind == error.kind);
         if is_news {
-            warn!(broker = %self, %error, "There is no connection to the broker; that is tried again and again.");
+            debug!(broker = %self, %error, "There is no connection to the broker; that is tried again and again.");
         }
     }
 }
@@ -76,6 +108,36 @@ impl fmt::Display for Broker {
             true => write!(f, "{scheme}://[{}]:{}", endpoint.host, endpoint.port),
             false => write!(f, "{scheme}://{}:{}", endpoint.host, endpoint.port),
         }
+    }
+}
+
+impl Default for Largest {
+    fn default() -> Self {
+        Self { bytes: AtomicUsize::new(usize::MAX), told: Mutex::default() }
+    }
+}
+
+impl Largest {
+    fn learn(&self, bytes: usize, now: Instant) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn forget(&self) {
+        self.bytes.store(usize::MAX, Ordering::Relaxed);
+    }
+
+    fn at(&self, now: Instant) -> usize {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        if bytes == usize::MAX {
+            return bytes;
+        }
+        let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| now.duration_since(told) < REMEMBERED) {
+            return bytes;
+        }
+        self.forget();
+        usize::MAX
     }
 }
 
@@ -108,6 +170,20 @@ pub(crate) fn unique() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_remembered_for_a_while() {
+        let (largest, told) = (Largest::default(), Instant::now());
+        assert_eq!(largest.at(told), usize::MAX);
+        largest.learn(1000, told);
+        let last = REMEMBERED - Duration::from_millis(1);
+        assert_eq!(largest.at(told + last), 1000);
+        assert_eq!(largest.at(told + REMEMBERED), usize::MAX);
+        largest.learn(2000, told + REMEMBERED);
+        assert_eq!(largest.at(told + REMEMBERED + last), 2000);
+        largest.forget();
+        assert_eq!(largest.at(told + REMEMBERED), usize::MAX);
+    }
 
     #[test]
     fn pauses_double_up_to_the_longest() {

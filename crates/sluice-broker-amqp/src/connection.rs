@@ -22,10 +22,12 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tracing::debug;
 
 use crate::{
-    address::{Address, Flavour},
+    address::Address,
     broker::{Broker, unique},
     error::{Cause, of_io},
     guard::{Guarded, LARGEST_FRAME},
+    settings::Settings,
+    stranger,
 };
 
 /// How long a broker may take to answer a farewell.
@@ -38,6 +40,8 @@ const WINDOW: u32 = 20_000;
 pub(crate) struct Connection {
     handle: ConnectionHandle<()>,
     session: SessionHandle<()>,
+    /// The most bytes of a message that is read, encoded.
+    largest_message: u64,
 }
 
 impl Connection {
@@ -50,8 +54,9 @@ impl Connection {
         let opened = match timeout(time, Box::pin(try_open(broker, container))).await {
             Ok(opened) => opened.map_err(|cause| broker.error("Connecting", &cause)),
             Err(_) => {
+                let wish = if broker.settings.tls.is_some() { "not speak TLS" } else { "want TLS" };
                 let text = format!(
-                    "no answer within {} ms; what listens there may speak another protocol",
+                    "no answer within {} ms; what listens there may speak another protocol, or {wish}",
                     time.as_millis()
                 );
                 Err(broker.error("Connecting", &Cause::new(ErrorKind::Unreachable, text)))
@@ -67,17 +72,19 @@ impl Connection {
     /// Attaches a link to publish by. Messages go unsettled: the broker answers each.
     pub(crate) async fn attach_sender(
         &mut self,
-        flavour: Flavour,
+        settings: &Settings,
         address: Address<'_>,
     ) -> Result<Sender, Cause> {
-        if let Some(source) = flavour.probe(address) {
+        if let Some(source) = settings.flavour.probe(address) {
             // Without credit it gets nothing, and dropping it closes it.
             self.attach_receiver(unique(), source).await?;
         }
         let attached = Sender::builder()
             .name(unique())
-            .target(flavour.target(address))
+            .target(settings.flavour.target(address))
             .sender_settle_mode(SenderSettleMode::Unsettled)
+            // The smaller of this and of what the broker says counts; 0 is no limit.
+            .max_message_size(settings.limits.message.map_or(0, u64::from))
             .attach(&mut self.session)
             .await;
         attached.map_err(|error| Cause::from(&error))
@@ -89,14 +96,16 @@ impl Connection {
             .name(name)
             .source(source)
             .credit_mode(CreditMode::Manual)
+            .max_message_size(self.largest_message)
             .attach(&mut self.session)
             .await;
         attached.map_err(|error| Cause::from(&error))
     }
 
-    /// Whether it has ended.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.handle.is_closed() || self.session.is_ended()
+    /// Returns with the end of its session, which ends with the connection at the latest.
+    pub(crate) async fn ended(&mut self) {
+        // The links tell why.
+        let _ = self.session.on_end().await;
     }
 
     /// Ends it in order. Brokers answer oddly at times (RabbitMQ before version 4 does), and nothing depends on it.
@@ -143,7 +152,7 @@ async fn try_open(broker: &Broker, container: &str) -> Result<Connection, Cause>
         Some(tls) => {
             let name = ServerName::try_from(endpoint.host.clone());
             let name = name.map_err(|error| Cause::new(ErrorKind::Unreachable, error.to_string()))?;
-            let secured = tls.connect(name, stream).await.map_err(|error| of_io(&error))?;
+            let secured = tls.connect(name, stream).await.map_err(|error| stranger::untrusted(&error))?;
             establish(broker, container, secured).await
         }
     }
@@ -157,6 +166,7 @@ where
     let settings = &broker.settings;
     let virtual_host = settings.virtual_host.as_deref().unwrap_or(&settings.endpoint.host);
     settings.login.log_in(&mut stream, virtual_host).await?;
+    let largest_message = u64::from(broker.options.message_kib) * 1024;
     let idle = u32::try_from(broker.options.idle_timeout.as_millis()).unwrap_or(u32::MAX);
     // The library's part begins behind TLS and SASL, so that the scheme is always the plain one.
     let opened = Amqp::builder()
@@ -165,10 +175,11 @@ where
         .scheme("amqp")
         .idle_time_out(idle)
         .max_frame_size(LARGEST_FRAME)
-        .open_with_stream(Guarded::new(stream, u64::from(broker.options.message_kib) * 1024))
+        // A byte is left for what takes the place of a message that is cut off.
+        .open_with_stream(Guarded::new(stream, largest_message.saturating_sub(1)))
         .await;
     let mut handle = opened.map_err(|error| Cause::from(&error))?;
     let session = Session::builder().incoming_window(WINDOW).begin(&mut handle).await;
     let session = session.map_err(|error| Cause::from(&error))?;
-    Ok(Connection { handle, session })
+    Ok(Connection { handle, session, largest_message })
 }

@@ -110,7 +110,9 @@ impl Amqp {
         let address = Address::parse(topic.as_str());
         let doing = || format!("Opening '{topic}'");
         // Dropping a link closes it.
-        let Err(cause) = connection.attach_sender(flavour, address).await else { return Ok(()) };
+        let Err(cause) = connection.attach_sender(&self.broker.settings, address).await else {
+            return Ok(());
+        };
         if cause.kind != ErrorKind::Refused {
             return Err(self.broker.error(doing(), &cause));
         }

@@ -35,6 +35,11 @@ impl Cause {
         Self { disconnected: true, ..Self::new(ErrorKind::Unreachable, text) }
     }
 
+    /// Whether it is about the address, and no message to it fares better.
+    pub(crate) const fn is_of_address(&self) -> bool {
+        matches!(self.kind, ErrorKind::NoTopic | ErrorKind::Refused)
+    }
+
     /// What the broker says, where it says anything.
     fn said(condition: Option<&Condition>, otherwise: &str) -> Self {
         condition.map_or_else(|| Self::new(ErrorKind::Other, otherwise), Self::of_condition)
@@ -47,6 +52,7 @@ impl Cause {
             ErrorCondition::AmqpError(AmqpError::UnauthorizedAccess) => ErrorKind::Refused,
             ErrorCondition::LinkError(LinkError::MessageSizeExceeded) => ErrorKind::TooLarge,
             _ if is_missing_permission(condition) => ErrorKind::Refused,
+            _ if condition.description.as_deref().and_then(largest).is_some() => ErrorKind::TooLarge,
             _ => ErrorKind::Other,
         };
         Self::new(kind, told(condition))
@@ -83,6 +89,12 @@ impl Cause {
     }
 }
 
+/// The most bytes of a payload that the broker takes, where what it says is about that: RabbitMQ says it in words.
+pub(crate) fn largest(said: &str) -> Option<usize> {
+    let (_, limit) = said.split_once(" is larger than ")?;
+    limit.rsplit(' ').next()?.parse().ok()
+}
+
 /// Artemis has several conditions for a missing permission, an internal error among them, and one number or another of
 /// a message for each of them.
 fn is_missing_permission(condition: &Condition) -> bool {
@@ -113,11 +125,12 @@ impl From<&LinkStateError> for Cause {
             LinkStateError::RemoteDetachedWithError(error) | LinkStateError::RemoteClosedWithError(error) => {
                 Self::of_condition(error)
             }
-            LinkStateError::RemoteDetached | LinkStateError::RemoteClosed => {
+            // The library tells the first why its link was closed, and the others on it no more than this.
+            LinkStateError::RemoteDetached
+            | LinkStateError::RemoteClosed
+            | LinkStateError::IllegalState
+            | LinkStateError::ExpectImmediateDetach => {
                 Self::new(ErrorKind::Other, "the broker closed the link")
-            }
-            LinkStateError::IllegalState | LinkStateError::ExpectImmediateDetach => {
-                Self::lost("the link is out of step with the broker")
             }
         }
     }
@@ -140,13 +153,6 @@ impl From<&SendError> for Cause {
         match error {
             SendError::LinkStateError(error) => error.into(),
             SendError::Detached(error) => error.into(),
-            SendError::MessageSizeExceeded(exceeded) => Self::new(
-                ErrorKind::TooLarge,
-                format!(
-                    "encoded it has {} bytes, and the broker takes {} at the most",
-                    exceeded.size, exceeded.max_size
-                ),
-            ),
             other => Self::new(ErrorKind::Other, other.to_string()),
         }
     }
@@ -250,5 +256,20 @@ pub(crate) fn rejection(condition: Option<&Condition>) -> Cause {
         // Full today may be empty tomorrow; any other reason stays with the message.
         ErrorKind::Other if !passes => Cause { kind: ErrorKind::Invalid, ..cause },
         _ => cause,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rabbitmqs_limit_is_read_from_its_words() {
+        let text = "PRECONDITION_FAILED - message size 3145728 is larger than configured max size 2097152";
+        let condition = Condition::new(AmqpError::PreconditionFailed, Some(text.to_owned()), None);
+        let cause = Cause::of_condition(&condition);
+        assert_eq!((cause.kind, largest(&cause.text)), (ErrorKind::TooLarge, Some(2_097_152)));
+        let other = Condition::new(AmqpError::PreconditionFailed, Some("no".to_owned()), None);
+        assert_eq!(Cause::of_condition(&other).kind, ErrorKind::Other);
     }
 }

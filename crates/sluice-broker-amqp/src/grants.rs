@@ -91,7 +91,7 @@ impl Grants {
         let slot = self.asking.clone().acquire_owned().await;
         let mut connection = Connection::open(&self.broker, &format!("sluice-{}", unique())).await?;
         let address = Address::parse(topic.as_str());
-        let attached = connection.attach_sender(self.broker.settings.flavour, address).await.map(drop);
+        let attached = connection.attach_sender(&self.broker.settings, address).await.map(drop);
         // Nobody waits for the farewell, which some brokers take their time for.
         tokio::spawn(async move {
             connection.close().await;

@@ -19,6 +19,7 @@
 //! ```
 
 mod address;
+mod apart;
 mod broker;
 mod connection;
 mod credit;
@@ -27,13 +28,16 @@ mod error;
 mod grants;
 mod guard;
 mod json;
+mod keeper;
 mod message;
 mod options;
+mod outlet;
 mod publisher;
 mod reader;
 mod sasl;
 mod semp;
 mod settings;
+mod stranger;
 mod values;
 
 pub use driver::Amqp;

@@ -28,11 +28,9 @@ const KEY_ANNOTATION: &str = "x-opt-sluice-key";
 
 /// As it goes to the broker.
 pub(crate) fn encode(topic: &Topic, message: &Message) -> AmqpMessage<Body<Value>> {
-    let mut headers = message.headers().clone();
+    let headers = message.headers();
     let content_type = headers.get(CONTENT_TYPE).and_then(ascii);
-    if content_type.is_some() {
-        headers.remove(CONTENT_TYPE);
-    }
+    let has_content_type = content_type.is_some();
     let key = message.key();
     let text_key = key.and_then(|key| std::str::from_utf8(key).ok()).filter(|key| !key.is_empty());
     let time = message.timestamp_ms().or_else(now_ms);
@@ -58,7 +56,7 @@ pub(crate) fn encode(topic: &Topic, message: &Message) -> AmqpMessage<Body<Value
         delivery_annotations: None,
         message_annotations: annotations,
         properties: Some(properties),
-        application_properties: encode_headers(&headers),
+        application_properties: encode_headers(headers, has_content_type),
         body,
         footer: None,
     }
@@ -91,9 +89,10 @@ pub(crate) fn decode(message: AmqpMessage<Body<Value>>) -> MessageBuilder {
 }
 
 /// Names once each, since a map has them once: values of a name that repeats are joined (RFC 9110 section 5.3).
-fn encode_headers(headers: &Headers) -> Option<ApplicationProperties> {
+fn encode_headers(headers: &Headers, without_content_type: bool) -> Option<ApplicationProperties> {
     let mut joined: Vec<(&str, Vec<u8>)> = Vec::new();
-    for header in headers {
+    let is_left_out = |name: &str| without_content_type && name.eq_ignore_ascii_case(CONTENT_TYPE);
+    for header in headers.iter().filter(|header| !is_left_out(&header.name)) {
         match joined.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case(&header.name)) {
             Some((_, value)) => {
                 value.extend_from_slice(b", ");
@@ -101,6 +100,9 @@ fn encode_headers(headers: &Headers) -> Option<ApplicationProperties> {
             }
             None => joined.push((&header.name, header.value.to_vec())),
         }
+    }
+    if joined.is_empty() {
+        return None;
     }
     let properties: OrderedMap<String, SimpleValue> = joined
         .into_iter()
@@ -112,7 +114,7 @@ fn encode_headers(headers: &Headers) -> Option<ApplicationProperties> {
             (name.to_owned(), value)
         })
         .collect();
-    (!properties.is_empty()).then_some(ApplicationProperties(properties))
+    Some(ApplicationProperties(properties))
 }
 
 fn decode_properties(
@@ -121,7 +123,7 @@ fn decode_properties(
     headers: &mut Headers,
 ) -> MessageBuilder {
     if let Some(Symbol(content_type)) = properties.content_type {
-        builder = builder.metadata("contentType", content_type.as_str());
+        builder = builder.metadata("contentType", content_type.as_str().to_owned());
         headers.append(CONTENT_TYPE, content_type);
     }
     if let Some(time) = properties.creation_time {

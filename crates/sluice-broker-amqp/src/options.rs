@@ -24,8 +24,8 @@ pub struct AmqpOptions {
     /// What a reader takes ahead of being asked and acknowledged, in KiB, by the size of what came before. Default
     /// 8,192, which is 8 MiB.
     pub read_ahead_kib: u32,
-    /// The largest message that is read, encoded, in KiB; brokers are told, and one that comes all the same is rejected.
-    /// Default 32,768, which is 32 MiB.
+    /// What a message that is read must be smaller than, encoded, in KiB; brokers are told with each link, and one that
+    /// comes all the same is rejected. Default 32,768, which is 32 MiB.
     pub message_kib: u32,
     /// Addresses that links for publishing are kept open for. Default 256; the one that was used the longest ago is
     /// closed for another.

@@ -282,7 +282,7 @@ impl Live {
             let receiver = receiver.map_err(|cause| broker.error(doing(), &cause))?;
             let settings = &broker.settings;
             let waits = settings.flavour.miscounts_credit();
-            let credit = Credit::new(settings.credit, broker.options.read_ahead_kib, waits);
+            let credit = Credit::new(settings.limits.credit, broker.options.read_ahead_kib, waits);
             let link = Link { receiver, credit, held: VecDeque::new() };
             live.links.push(link);
         }

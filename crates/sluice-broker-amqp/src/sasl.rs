@@ -16,7 +16,10 @@ use sluice_broker::ErrorKind;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::codec::{Decoder, Encoder};
 
-use crate::error::{Cause, no_amqp, of_io};
+use crate::{
+    error::{Cause, no_amqp, of_io},
+    stranger,
+};
 
 /// `AMQP`, the protocol SASL, version 1.0.0.
 const PROTOCOL: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
@@ -61,10 +64,10 @@ impl Login {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         stream.write_all(&PROTOCOL).await.map_err(|error| of_io(&error))?;
-        let mut answer = [0; PROTOCOL.len()];
-        stream.read_exact(&mut answer).await.map_err(|error| of_io(&error))?;
+        let mut answer = Vec::with_capacity(PROTOCOL.len());
+        let read = (&mut *stream).take(PROTOCOL.len() as u64).read_to_end(&mut answer).await;
         if answer != PROTOCOL {
-            return Err(no_amqp());
+            return Err(stranger::told(&answer, read.err()));
         }
         let Frame::Mechanisms(offered) = receive(stream).await? else { return Err(no_amqp()) };
         let offered = offered.sasl_server_mechanisms.0;
@@ -181,9 +184,8 @@ mod tests {
 
     #[tokio::test]
     async fn anything_but_frames_of_sasl_is_another_protocol() {
-        let garbage: [&[u8]; 5] = [
-            b"HTTP/1.1 400 Bad Request\r\n",
-            b"AMQP\x00\x00\x09\x01",
+        let garbage: [&[u8]; 4] = [
+            b"SSH-2.0-any\r\n",
             b"AMQP\x03\x01\x00\x00\x00\x00\x00\x03\x02",
             b"AMQP\x03\x01\x00\x00\x7f\xff\xff\xff\x02",
             b"AMQP\x03\x01\x00\x00\x00\x00\x00\x0c\x02\x01\x00\x00\xff\xff\xff\xff",

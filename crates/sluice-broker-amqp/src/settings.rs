@@ -19,11 +19,19 @@ pub(crate) struct Settings {
     /// The host that the broker is told it is spoken to as.
     pub(crate) virtual_host: Option<String>,
     pub(crate) flavour: Flavour,
-    /// Messages that a reader may hold unacknowledged.
-    pub(crate) credit: u32,
+    pub(crate) limits: Limits,
     pub(crate) semp: Option<Semp>,
     /// Which broker this is, the same for each connection to it.
     pub(crate) identity: String,
+}
+
+/// What both kinds of settings bound.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Messages that a reader may hold unacknowledged.
+    pub(crate) credit: u32,
+    /// Bytes of a message that is published, encoded.
+    pub(crate) message: Option<u32>,
 }
 
 impl Settings {
@@ -36,7 +44,8 @@ impl Settings {
             AmqpAddresses::Rabbitmq => Flavour::Rabbitmq,
         };
         let security = config.security.as_ref();
-        Self::new(endpoint, security, flavour, config.virtual_host.as_ref(), config.link_credit, None)
+        let limits = Limits { credit: config.link_credit, message: config.maximum_message_size };
+        Self::new(endpoint, security, flavour, config.virtual_host.as_ref(), limits, None)
     }
 
     /// # Errors
@@ -50,7 +59,8 @@ impl Settings {
             .map(|semp| Semp::open(semp, vpn.map_or("default", String::as_str)))
             .transpose()?;
         let flavour = Flavour::Solace { provisions: semp.is_some() };
-        Self::new(endpoint, config.security.as_ref(), flavour, vpn, config.link_credit, semp)
+        let limits = Limits { credit: config.link_credit, message: config.maximum_message_size };
+        Self::new(endpoint, config.security.as_ref(), flavour, vpn, limits, semp)
     }
 
     fn new(
@@ -58,7 +68,7 @@ impl Settings {
         security: Option<&BrokerSecurity>,
         flavour: Flavour,
         virtual_host: Option<&String>,
-        credit: u32,
+        limits: Limits,
         semp: Option<Semp>,
     ) -> Result<Self, DriverError> {
         let ssl = security.and_then(|security| security.ssl.as_ref());
@@ -85,7 +95,7 @@ impl Settings {
             endpoint,
             virtual_host,
             flavour,
-            credit,
+            limits,
             semp,
         })
     }

@@ -1,8 +1,8 @@
 //! What all clients of one driver know about their cluster together: its address, and the trouble it is in.
 //!
 //! librdkafka reconnects and retries by itself, and tells why only beside the calls that fail for it. Here
-//! the two come together: an error names the address and the last trouble, and an outage is one log line at
-//! its beginning and one at its end, however many clients meet it.
+//! the two come together: an error names the address and the last trouble. An outage is told at its beginning and at its
+//! end, however many clients meet it, to who debugs: operators hear of it once for each API, from who asks brokers.
 
 use std::{
     error::Error,
@@ -24,7 +24,7 @@ use rdkafka::{
 use sluice_broker::{DriverError, ErrorKind};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::task::TaskTracker;
-use tracing::{Level, debug, info, trace, warn};
+use tracing::{Level, debug, trace, warn};
 
 use crate::{
     error::{is_passing, kind_of},
@@ -34,9 +34,13 @@ use crate::{
 
 /// How long a refusal must stand until calls under way count as refused. One broker of several may refuse for a
 /// moment while others answer.
-const GRACE: Duration = Duration::from_secs(1);
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// How librdkafka begins to say that it was given no token, which the token endpoint's own trouble explains.
 const NO_TOKEN: &str = "Failed to acquire SASL OAUTHBEARER token";
+
+/// What it means where the first words of the protocol are not understood, before librdkafka's own words.
+const NOT_KAFKA: &str =
+    "what answers there seems not to speak Kafka, or to speak it with another security.protocol";
 
 /// The cluster behind a driver.
 #[derive(Debug)]
@@ -45,8 +49,8 @@ pub(crate) struct Cluster {
     trouble: Mutex<Trouble>,
     /// Whether there is trouble that an answer may end, so that each acknowledgement need not take a lock to see.
     is_troubled: AtomicBool,
-    /// Whether no connection can come about until somebody acts, as far as the cluster has said so since it answered.
-    is_refused: watch::Sender<bool>,
+    /// Since when no connection can come about until somebody acts, as far as the cluster has said so since it answered.
+    refused: watch::Sender<Option<Instant>>,
     /// What Kafka wants to see of a login by token.
     tokens: Option<Tokens>,
     /// What librdkafka warned of, by the name that it gives to the occasion.
@@ -64,6 +68,11 @@ struct Trouble {
 }
 
 impl Trouble {
+    /// Whether a connection ended at its first words last.
+    fn is_strange(&self) -> bool {
+        self.last.as_ref().is_some_and(|(_, reason)| reason.starts_with(NOT_KAFKA))
+    }
+
     /// Whether this is the beginning of an outage, rather than more of one.
     fn begins(&mut self, now: Instant) -> bool {
         let begins = self.out_since.is_none();
@@ -85,7 +94,7 @@ impl Cluster {
             servers: servers.to_owned(),
             trouble: Mutex::default(),
             is_troubled: AtomicBool::new(false),
-            is_refused: watch::Sender::new(false),
+            refused: watch::Sender::new(None),
             tokens,
             warnings: Mutex::default(),
             ends: TaskTracker::new(),
@@ -106,7 +115,7 @@ impl Cluster {
     pub(crate) async fn ready(&self, patience: Duration) -> Result<(), DriverError> {
         let Some(tokens) = &self.tokens else { return Ok(()) };
         let servers = &self.servers;
-        tokens.ready(patience).await.map_err(|DriverError { kind, message }| {
+        Box::pin(tokens.ready(patience)).await.map_err(|DriverError { kind, message }| {
             DriverError::new(
                 kind,
                 format!("There is no token to log in to Kafka at {servers} with: {message}"),
@@ -132,15 +141,20 @@ impl Cluster {
         }
     }
 
-    /// Resolves when the cluster has refused every login for a while.
+    /// Whether the cluster has refused every login for a while.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.borrow().is_some_and(|since| since.elapsed() >= GRACE)
+    }
+
+    /// Resolves when [`is_refused`](Self::is_refused).
     async fn refused(&self) {
-        let mut is_refused = self.is_refused.subscribe();
+        let mut refused = self.refused.subscribe();
         loop {
             // The sender is this cluster's.
-            let _ = is_refused.wait_for(|refused| *refused).await;
+            let _ = refused.wait_for(Option::is_some).await;
             tokio::select! {
                 () = sleep(GRACE) => return,
-                _ = is_refused.wait_for(|refused| !*refused) => {}
+                _ = refused.wait_for(Option::is_none) => {}
             }
         }
     }
@@ -193,42 +207,60 @@ impl Cluster {
         if !self.is_troubled.load(Ordering::Acquire) {
             return;
         }
-        self.is_refused.send_if_modified(|refused| std::mem::replace(refused, false));
+        self.refused.send_if_modified(|since| since.take().is_some());
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let ends = trouble.ends(Instant::now());
         self.is_troubled.store(trouble.out_since.is_some(), Ordering::Release);
         drop(trouble);
         if ends {
-            info!(servers = %self.servers, "Kafka answers again.");
+            debug!(servers = %self.servers, "Kafka answers again.");
         }
     }
 
     fn failed(&self, error: &KafkaError, reason: &str) {
         debug!(servers = %self.servers, reason, "A client of Kafka reports an error.");
+        let is_strange = is_unheard(reason);
         // What concerns a topic or a group goes to whoever asked for it.
-        if !is_passing(error) || reason.starts_with(NO_TOKEN) {
+        if !(is_strange || is_passing(error)) || reason.starts_with(NO_TOKEN) {
             return;
         }
-        let is_refusal = kind_of(error) == ErrorKind::Refused || is_about_certificates(error, reason);
+        let kind = if is_strange { ErrorKind::Unreachable } else { kind_of(error) };
+        let mut is_refusal = kind == ErrorKind::Refused || is_about_certificates(error, reason);
+        let reason = if is_strange { format!("{NOT_KAFKA}: {reason}") } else { reason.to_owned() };
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_troubled.store(true, Ordering::Release);
         let is_summary = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
         if !is_summary || trouble.last.is_none() {
-            trouble.last = Some((kind_of(error), reason.to_owned()));
+            trouble.last = Some((kind, reason.clone()));
         }
+        // One connection may end at its first words over anything, as where a proxy stands before a broker that is
+        // away. Where all ended, and the last one like that, nobody there speaks Kafka.
+        is_refusal |= is_summary && trouble.is_strange();
         // Single brokers come and go; worth a line is that none is left, or that they refuse us.
         let is_outage = is_summary || is_refusal;
         if is_refusal {
-            self.is_refused.send_if_modified(|refused| !std::mem::replace(refused, true));
+            let now = Instant::now();
+            self.refused.send_if_modified(|since| {
+                let begins = since.is_none();
+                since.get_or_insert(now);
+                begins
+            });
         }
         if is_outage && trouble.begins(Instant::now()) {
-            let reason = trouble.last.as_ref().map_or(reason, |(_, reason)| reason);
-            warn!(servers = %self.servers, reason, "Kafka does not answer; connections are tried again until it does.");
+            let reason = trouble.last.as_ref().map_or(&reason, |(_, reason)| reason);
+            debug!(servers = %self.servers, reason, "Kafka does not answer; connections are tried again until it does.");
         }
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         let servers = &self.servers;
+        if facility == "FAIL" && is_unheard(line) {
+            // A connection that was just closed is told here alone.
+            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            self.is_troubled.store(true, Ordering::Release);
+            let words = line.split_once("]: ").map_or(line, |(_thread, words)| words);
+            trouble.last = Some((ErrorKind::Unreachable, format!("{NOT_KAFKA}: {words}")));
+        }
         match severity(level, facility, line) {
             Level::WARN => {
                 let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -245,6 +277,12 @@ impl Cluster {
 /// Whether one side does not trust the other, which lasts. librdkafka has one code for all that can go wrong with TLS.
 fn is_about_certificates(error: &KafkaError, reason: &str) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::SSL) && reason.contains("certificate")
+}
+
+/// Whether a connection ended at the first words of TLS or of Kafka's protocol, and not over a certificate.
+fn is_unheard(reason: &str) -> bool {
+    let in_handshake = reason.contains("Disconnected") && reason.contains("in state SSL_HANDSHAKE");
+    (in_handshake || reason.contains("in state APIVERSION_QUERY")) && !reason.contains("certificate")
 }
 
 /// How much a line of librdkafka's log matters to an operator.
@@ -312,6 +350,28 @@ mod tests {
         let line = "Acquired invalid PID{-1,0}: ignoring";
         assert_eq!(severity(RDKafkaLogLevel::Warning, "GETPID", line), Level::WARN);
         assert_eq!(severity(RDKafkaLogLevel::Warning, "COMMITFAIL", "retrying"), Level::WARN);
+    }
+
+    #[test]
+    fn words_that_are_not_understood_count_as_a_refusal_once_no_broker_is_left() {
+        let unheard = KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure);
+        let unheard_words = "Disconnected: requesting ApiVersion (after 1ms in state APIVERSION_QUERY)";
+        let none_left = KafkaError::Global(RDKafkaErrorCode::AllBrokersDown);
+        let is_refusing = |cluster: &Cluster| cluster.refused.borrow().is_some();
+
+        let strange = Cluster::new("a", None);
+        strange.failed(&unheard, unheard_words);
+        assert!(!is_refusing(&strange), "another broker may answer");
+        let error = strange.timed_out("Publishing").message;
+        assert!(error.contains(NOT_KAFKA), "it is the explanation all the same: {error}");
+        strange.failed(&none_left, "1/1 brokers are down");
+        assert!(is_refusing(&strange));
+
+        let away = Cluster::new("a", None);
+        away.failed(&unheard, "Connect to a failed: Connection refused (after 1ms in state CONNECT)");
+        away.failed(&none_left, "1/1 brokers are down");
+        away.failed(&unheard, unheard_words);
+        assert!(!is_refusing(&away), "what stands before a broker that is away may end connections so");
     }
 
     #[test]

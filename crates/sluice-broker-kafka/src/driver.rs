@@ -17,19 +17,24 @@ use sluice_broker::{
     StopAt,
 };
 use sluice_message::{Message, Offset, Place, Position, Topic};
-use tokio::{sync::oneshot, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::oneshot::{self, error::RecvError},
+    task::spawn_blocking,
+    time::timeout,
+};
 use tracing::{debug, warn};
 
 use crate::{
     KafkaOptions,
-    cluster::{Cluster, Listener},
+    cluster::{Cluster, GRACE},
     error::closed,
     lookup::{Lookup, Partitions},
     making::Making,
+    outbox::{Outbox, Sent},
     patterns::is_pattern,
-    producer::{Delivery, Producer, is_remembered_as_missing},
+    producer::{Delivery, is_remembered_as_missing},
     reader::{Reader, Starts},
-    settings,
+    settings::{self, LARGEST_BATCH},
     stretch::Stretch,
     tokens::Tokens,
 };
@@ -42,11 +47,12 @@ const CLOCK_SUSPECTED: Duration = Duration::from_secs(10);
 
 /// The group that readers at a position name and do not join.
 const READER_GROUP: &str = "sluice-reader";
-/// How long a producer that failed for good is kept before another is opened in its place, and how long a
-/// topic stays missing before the broker is asked again.
+/// How long a topic stays missing before the broker is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 /// What librdkafka may take beyond its own timeouts, since it looks at them once a second.
 const SLACK: Duration = Duration::from_secs(2);
+/// How often a message under way looks whether anything can come of it.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A connection to one Kafka cluster.
 pub struct Kafka {
@@ -54,7 +60,6 @@ pub struct Kafka {
     config: KafkaConfig,
     options: KafkaOptions,
     base: ClientConfig,
-    producer_settings: ClientConfig,
     /// `None` once closed.
     clients: RwLock<Option<Clients>>,
     /// Makes topics that are missing, where that is asked for.
@@ -67,7 +72,7 @@ pub struct Kafka {
 
 #[derive(Clone)]
 struct Clients {
-    producer: Arc<Producer>,
+    outbox: Arc<Outbox>,
     lookup: Arc<Lookup>,
 }
 
@@ -81,24 +86,24 @@ impl Kafka {
         let base = settings::client(config, &options)?;
         let tokens = settings::client_credentials(config)?.map(Tokens::begin).transpose()?;
         let cluster = Cluster::new(&settings::servers(config), tokens);
-        let producer_settings = settings::producer(&base, config, &options);
+        let producers = settings::producers(&base, config, &options);
         let failed = |error: KafkaError| {
             cluster.end();
             cluster.error("Opening the connection", &error)
         };
-        let producer = Producer::open(&producer_settings, Listener::patient(&cluster)).map_err(failed)?;
+        let room = (options.queue_messages as usize, options.queue_kib as usize * 1024);
+        let outbox = Outbox::open(&cluster, producers, room).map_err(failed)?;
         let lookup_settings = settings::lookup(&base, config);
         let (time, most) = (options.answer_timeout, options.pattern_topics);
         let lookup = Lookup::open(&lookup_settings, cluster.clone(), time, most).map_err(failed)?;
         let making = config.auto_create.clone();
         let making = making.map(|how| Making::new(&base, how, cluster.clone(), time));
-        let clients = Clients { producer: Arc::new(producer), lookup: Arc::new(lookup) };
+        let clients = Clients { outbox: Arc::new(outbox), lookup: Arc::new(lookup) };
         Ok(Self {
             cluster,
             config: config.clone(),
             options,
             base,
-            producer_settings,
             clients: RwLock::new(Some(clients)),
             making,
             asked_again: Mutex::default(),
@@ -111,12 +116,21 @@ impl Kafka {
     }
 
     /// Hands a message over while the driver is open. Closing waits for what was handed over before.
-    fn send(&self, topic: &Topic, message: &Message) -> Result<Sent, DriverError> {
+    fn send(&self, topic: &Topic, message: &Message, how: How) -> Result<Sent, DriverError> {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(clients.as_ref().ok_or_else(closed)?.producer.send(topic, message))
+        let outbox = &clients.as_ref().ok_or_else(closed)?.outbox;
+        Ok(match how {
+            How::WithOthers => outbox.send(topic, message),
+            How::Promptly => outbox.send_promptly(topic, message),
+        })
     }
 
-    async fn publish_checked(&self, topic: &Topic, message: Message) -> Result<Receipt, DriverError> {
+    async fn publish_checked(
+        &self,
+        topic: &Topic,
+        message: &Message,
+        how: How,
+    ) -> Result<Receipt, DriverError> {
         check_name(topic)?;
         let room = self.options.queue_kib as usize * 1024;
         if message.size() > room {
@@ -126,21 +140,36 @@ impl Kafka {
             return Err(DriverError::new(ErrorKind::TooLarge, message));
         }
         self.cluster.ready(self.options.publish_timeout).await?;
-        let mut sent = self.send(topic, &message)?;
-        if sent.as_ref().is_err_and(is_remembered_as_missing) && self.is_there_now(topic).await? {
-            sent = self.send(topic, &message)?;
+        let mut sent = self.send(topic, message, how)?;
+        if sent.as_ref().is_err_and(is_remembered_as_missing) && Box::pin(self.is_there_now(topic)).await? {
+            sent = self.send(topic, message, How::Promptly)?;
         }
-        drop(message);
         let doing = || format!("Publishing to the topic '{topic}'");
         let waiting = sent.map_err(|error| self.failed(doing(), &error))?;
-        let waiting = timeout(self.options.publish_timeout + SLACK, waiting);
-        match self.cluster.unless_refused(doing(), waiting).await? {
-            Ok(Ok(Ok((partition, offset)))) => {
+        match self.settled(waiting).await {
+            Some(Ok(Ok((partition, offset)))) => {
                 Ok(Receipt { place: Some(Place { topic: topic.clone(), partition, offset }) })
             }
-            Ok(Ok(Err(error))) => Err(self.failed(doing(), &error)),
-            Ok(Err(_)) => Err(closed()),
-            Err(_) => Err(self.cluster.timed_out(doing())),
+            Some(Ok(Err(error))) => Err(self.failed(doing(), &error)),
+            Some(Err(_)) => Err(closed()),
+            None => Err(self.cluster.timed_out(doing())),
+        }
+    }
+
+    /// What librdkafka makes of a message; `None` where nothing can come of it, as Kafka refuses every login, or
+    /// where librdkafka does not keep to its own timeout. Both are looked at once in a while, so that a message costs
+    /// one timer and no place in a list of those to wake.
+    async fn settled(&self, mut waiting: oneshot::Receiver<Delivery>) -> Option<Result<Delivery, RecvError>> {
+        let mut waited = Duration::ZERO;
+        loop {
+            if let Ok(settled) = timeout(LOOK, &mut waiting).await {
+                return Some(settled);
+            }
+            waited += LOOK;
+            let is_overdue = waited >= self.options.publish_timeout + SLACK;
+            if is_overdue || (waited >= GRACE && self.cluster.is_refused()) {
+                return None;
+            }
         }
     }
 
@@ -157,22 +186,7 @@ impl Kafka {
             *self.clock_refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         let Ok(clients) = self.clients() else { return self.cluster.error(doing, error) };
-        let Some(fatal) = clients.producer.fatal_error() else { return self.cluster.error(doing, error) };
-        if clients.producer.age() > PAUSE {
-            self.replace(&clients.producer);
-        }
-        self.cluster.error(doing, &fatal)
-    }
-
-    fn replace(&self, failed: &Arc<Producer>) {
-        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(clients) = clients.as_mut().filter(|clients| Arc::ptr_eq(&clients.producer, failed)) else {
-            return;
-        };
-        match Producer::open(&self.producer_settings, Listener::patient(&self.cluster)) {
-            Ok(producer) => clients.producer = Arc::new(producer),
-            Err(error) => warn!(%error, "A new producer for Kafka could not be opened; that is tried again."),
-        }
+        self.cluster.error(doing, clients.outbox.fatal_error(error).as_ref().unwrap_or(error))
     }
 
     /// Asks the broker again about a topic that librdkafka takes for missing, at most once in a while.
@@ -190,7 +204,7 @@ impl Kafka {
     /// Whether the producer finds a topic at the broker.
     async fn is_there(&self, topic: &Topic) -> Result<bool, DriverError> {
         let (clients, topic, time) = (self.clients()?, topic.clone(), self.options.answer_timeout);
-        let asked = spawn_blocking(move || clients.producer.topic_is_there_now(&topic, time));
+        let asked = spawn_blocking(move || clients.outbox.topic_is_there_now(&topic, time));
         asked.await.map_err(|_| closed())
     }
 
@@ -253,22 +267,34 @@ impl Kafka {
         }
     }
 
-    /// Publishes, and once more after the topic was made, where it is missing and that is asked for.
-    async fn publish_or_make(&self, topic: &Topic, message: Message) -> Result<Receipt, DriverError> {
-        let published = self.publish_checked(topic, message.clone()).await;
+    /// Publishes, and once more after the topic was made, where it is missing and that is asked for. What seldom comes
+    /// about is in boxes of its own, here and below: there is one of these futures for each message under way.
+    async fn publish_or_make(
+        &self,
+        topic: &Topic,
+        message: &Message,
+        how: How,
+    ) -> Result<Receipt, DriverError> {
+        let published = self.publish_checked(topic, message, how).await;
         let Some(making) = &self.making else { return published };
         if published.as_ref().err().is_none_or(|error| error.kind != ErrorKind::NoTopic)
             || check_name(topic).is_err()
         {
             return published;
         }
-        making.make(topic, async || self.is_there(topic).await.unwrap_or(false)).await?;
-        self.publish_checked(topic, message).await
+        Box::pin(making.make(topic, async || self.is_there(topic).await.unwrap_or(false))).await?;
+        self.publish_checked(topic, message, How::Promptly).await
     }
 }
 
-/// What handing over a message came to.
-type Sent = Result<oneshot::Receiver<Delivery>, KafkaError>;
+/// How a message is handed over.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    /// In a batch, where there are many.
+    WithOthers,
+    /// At once, so that it shares the fate of few others.
+    Promptly,
+}
 
 impl BrokerDriver for Kafka {
     fn capabilities(&self) -> Capabilities {
@@ -286,21 +312,24 @@ impl BrokerDriver for Kafka {
         message: Message,
     ) -> BoxFuture<'a, Result<Receipt, DriverError>> {
         Box::pin(async move {
-            let mut tries = 1;
+            let (mut tries, mut how) = (1, How::WithOthers);
             loop {
-                let published = self.publish_or_make(topic, message.clone()).await;
-                let invalid = published.as_ref().is_err_and(|error| error.kind == ErrorKind::Invalid);
-                if !invalid {
-                    return published;
-                }
-                if tries == INVALID_TRIES {
-                    let suspected = self.is_clock_refused();
-                    return published.map_err(|error| match suspected {
-                        true => DriverError { kind: ErrorKind::Other, ..error },
-                        false => error,
+                let published = self.publish_or_make(topic, &message, how).await;
+                let is_shared_fate = match published.as_ref().map_err(|error| error.kind) {
+                    Err(ErrorKind::Invalid) => tries < INVALID_TRIES,
+                    // The batch may have been, in which all others were refused as well.
+                    Err(ErrorKind::TooLarge) => tries == 1 && message.size() < LARGEST_BATCH,
+                    _ => false,
+                };
+                if !is_shared_fate {
+                    return published.map_err(|error| match error.kind {
+                        ErrorKind::Invalid if self.is_clock_refused() => {
+                            DriverError { kind: ErrorKind::Other, ..error }
+                        }
+                        _ => error,
                     });
                 }
-                tries += 1;
+                (tries, how) = (tries + 1, How::Promptly);
             }
         })
     }
@@ -353,14 +382,16 @@ impl BrokerDriver for Kafka {
             self.cluster.end();
             {
                 let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
-                if let Some(Clients { producer, lookup }) = clients.take() {
+                if let Some(Clients { outbox, lookup }) = clients.take() {
                     drop(lookup);
                     // Counted before anybody can find the driver closed.
-                    ends.spawn_blocking(move || {
-                        if let Err(error) = producer.flush(time) {
-                            warn!(%error, "Messages on their way to Kafka were not settled in time and count as failed.");
-                        }
-                    });
+                    for producer in outbox.producers() {
+                        ends.spawn_blocking(move || {
+                            if let Err(error) = producer.flush(time) {
+                                warn!(%error, "Messages on their way to Kafka were not settled in time and count as failed.");
+                            }
+                        });
+                    }
                 }
             }
             ends.close();

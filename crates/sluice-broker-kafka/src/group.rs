@@ -161,8 +161,8 @@ pub(crate) struct Membership {
     timeout: Duration,
     /// Where this member started partitions for which the group had no commit.
     started: Offsets,
-    /// The last commit of each partition in this share, so that a repeated one costs nothing and none goes
-    /// back.
+    /// The last commit of each partition in this share, or where it began: a repeated one costs nothing, and none
+    /// goes back.
     committed: Position,
     was_placed: bool,
 }
@@ -230,8 +230,12 @@ impl Membership {
         self.assign(&starts).await?;
         self.share.hold(&given);
         self.was_placed = true;
-        // Others may have committed meanwhile, and a topic made anew counts from 0 again.
+        // Others may have committed meanwhile, which no position of before may undo, and a topic made anew counts
+        // from 0 again.
         self.committed = Position::new();
+        starts.iter().for_each(|((topic, partition), start)| {
+            self.committed.set_next(topic, *partition, *start);
+        });
         self.started.extend(fresh.clone());
         if let Err(error) = self.commit_offsets(&fresh).await {
             warn!(group = %self.group, %error, "The start of a group could not be committed; its first commit will do that.");

@@ -1,8 +1,8 @@
 //! The Kafka driver: [`Kafka`] implements [`BrokerDriver`](sluice_broker::BrokerDriver) on librdkafka.
 //!
 //! One driver is one set of connections to one cluster, shared by every event API with the same connection
-//! settings ([`BrokerConfig::connection`](sluice_api::BrokerConfig::connection)). It holds one idempotent producer for all requests, one client that asks
-//! about topics, and hands out readers. A reader at a position is no member of a group and commits nothing
+//! settings ([`BrokerConfig::connection`](sluice_api::BrokerConfig::connection)). It holds idempotent producers for all requests (one, and a second
+//! where many messages are under way), one client that asks about topics, and hands out readers. A reader at a position is no member of a group and commits nothing
 //! (librdkafka asks where the coordinator of a group named `sluice-reader` is all the same); a reader of a
 //! group is a member of it and commits when told to. Nothing here knows event APIs, HTTP or policies.
 //!
@@ -27,6 +27,7 @@ mod group;
 mod lookup;
 mod making;
 mod options;
+mod outbox;
 mod patterns;
 mod producer;
 mod reader;

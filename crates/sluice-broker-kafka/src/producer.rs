@@ -1,4 +1,4 @@
-//! The one producer of a driver: idempotent, waiting for all replicas, shared by all requests.
+//! A producer: idempotent, waiting for all replicas, shared by all requests.
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::{
     cluster::Listener,
     detached::Detached,
+    outbox::{Sent, UnderWay},
     record::{partition_of, record_headers},
 };
 
@@ -27,10 +28,16 @@ pub(crate) struct Producer {
     opened: Instant,
 }
 
-impl ProducerContext for Listener {
-    type DeliveryOpaque = Box<oneshot::Sender<Delivery>>;
+/// A message that librdkafka has.
+pub(crate) struct Pending {
+    told: oneshot::Sender<Delivery>,
+    _under_way: UnderWay,
+}
 
-    fn delivery(&self, result: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
+impl ProducerContext for Listener {
+    type DeliveryOpaque = Box<Pending>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, pending: Self::DeliveryOpaque) {
         let delivery = match result {
             Ok(record) => {
                 self.cluster.answered();
@@ -40,7 +47,7 @@ impl ProducerContext for Listener {
             Err((error, _)) => Err(error.clone()),
         };
         // Nobody waits any more when the request was dropped meanwhile.
-        let _ = waiting.send(delivery);
+        let _ = pending.told.send(delivery);
     }
 }
 
@@ -52,13 +59,10 @@ impl Producer {
     }
 
     /// Hands a message to librdkafka, which copies it. Never waits: a full queue is an error.
-    pub(crate) fn send(
-        &self,
-        topic: &Topic,
-        message: &Message,
-    ) -> Result<oneshot::Receiver<Delivery>, KafkaError> {
-        let (sender, receiver) = oneshot::channel();
-        let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic.as_str(), Box::new(sender));
+    pub(crate) fn send(&self, topic: &Topic, message: &Message, under_way: UnderWay) -> Sent {
+        let (told, receiver) = oneshot::channel();
+        let pending = Box::new(Pending { told, _under_way: under_way });
+        let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic.as_str(), pending);
         record.payload = message.payload_bytes().map(|payload| &**payload);
         record.key = message.key().map(|key| &**key);
         record.timestamp = message.timestamp_ms().filter(|time| *time > 0);

@@ -14,6 +14,9 @@ use sluice_broker::{DriverError, ErrorKind};
 
 use crate::KafkaOptions;
 
+/// The largest batch of messages, in bytes; a larger message goes alone. Below what topics take unless they are told.
+pub(crate) const LARGEST_BATCH: usize = 1_000_000;
+
 /// The addresses, separated by commas alone.
 pub(crate) fn servers(config: &KafkaConfig) -> String {
     config.bootstrap_servers.split(',').map(str::trim).collect::<Vec<_>>().join(",")
@@ -36,7 +39,8 @@ pub(crate) fn client(config: &KafkaConfig, options: &KafkaOptions) -> Result<Cli
         .set("reconnect.backoff.max.ms", "3000")
         // Brokers may ask clients for figures about themselves; ours are for the gateway's operator.
         .set("enable.metrics.push", "false")
-        .set("log.connection.close", "false");
+        // By this it is told that a server does not understand; see what is made of its lines.
+        .set("log.connection.close", "true");
     if let Some(security) = &config.security {
         secure(&mut client, security)?;
     }
@@ -68,25 +72,32 @@ pub(crate) fn group_name(config: &KafkaConfig, group: &str) -> String {
     format!("{}{group}", config.group_prefix.as_deref().unwrap_or_default())
 }
 
-/// What the producer has besides.
-pub(crate) fn producer(base: &ClientConfig, config: &KafkaConfig, options: &KafkaOptions) -> ClientConfig {
-    let mut producer = base.clone();
-    producer
+/// What producers have besides: the one for a few messages, which waits for nothing, and the one for many.
+pub(crate) fn producers(
+    base: &ClientConfig,
+    config: &KafkaConfig,
+    options: &KafkaOptions,
+) -> (ClientConfig, ClientConfig) {
+    let mut common = base.clone();
+    common
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("message.timeout.ms", millis(options.publish_timeout))
         // The broker decides what is too large, and a topic may allow more than another.
         .set("message.max.bytes", "1000000000")
-        // A broker refuses a batch as a whole, so batches stay far below what any topic is likely to take.
-        .set("batch.size", (128 << 10).to_string())
-        // Each request waits for its acknowledgement; what piles up meanwhile is batched anyway.
-        .set("linger.ms", "0")
         .set("queue.buffering.max.messages", options.queue_messages.to_string())
         .set("queue.buffering.max.kbytes", options.queue_kib.to_string());
     if let Some(compression) = config.producer.compression_type {
-        producer.set("compression.type", compression_name(compression));
+        common.set("compression.type", compression_name(compression));
     }
-    further(producer, config)
+    let batching = |linger: &str, size: usize| {
+        let mut producer = common.clone();
+        producer.set("linger.ms", linger).set("batch.size", size.to_string());
+        further(producer, config)
+    };
+    // A broker refuses a batch as a whole. So those of the first stay far below what any topic is likely to take, and
+    // what was refused with a batch of the second goes there.
+    (batching("0", 128 << 10), batching("5", LARGEST_BATCH))
 }
 
 /// What readers have besides. Every consumer of librdkafka needs the name of a group; one that only reads at

@@ -27,6 +27,7 @@ use crate::{
     MqttOptions,
     error::{Failure, closed},
     filters::{Filters, is_filter, is_name},
+    flaps::{Flaps, Losses},
     members::Members,
     protocol::{self, Event, Session},
     publisher::{GOODBYE, Publisher},
@@ -48,6 +49,7 @@ pub struct Mqtt {
     options: MqttOptions,
     client_id: String,
     publisher: Publisher,
+    flaps: Arc<Flaps>,
     members: Arc<Members>,
     tasks: TaskTracker,
     closed: AtomicBool,
@@ -63,8 +65,9 @@ impl Mqtt {
         let target = Target::new(config, &options)?;
         let client_id = config.client_id.clone().unwrap_or_else(|| CLIENT_ID.to_owned());
         let has_properties = config.version == MqttVersion::V5;
-        let publisher =
-            Publisher::new(&target, transient(&client_id), Producing::new(config), &options, has_properties)?;
+        let (producing, flaps) = (Producing::new(config), Arc::<Flaps>::default());
+        let id = transient(&client_id);
+        let publisher = Publisher::new(&target, id, producing, &options, has_properties, Arc::clone(&flaps))?;
         Ok(Self {
             address: target.address(),
             target,
@@ -72,6 +75,7 @@ impl Mqtt {
             options,
             client_id,
             publisher,
+            flaps,
             members: Arc::default(),
             tasks: TaskTracker::new(),
             closed: AtomicBool::new(false),
@@ -168,6 +172,7 @@ impl Mqtt {
             messages: sender,
             errors: failures,
             answer_timeout: self.options.answer_timeout,
+            losses: Losses::new(self.address.clone(), Arc::clone(&self.flaps)),
         };
         let stop = CancellationToken::new();
         let (opening, opened) = oneshot::channel();
@@ -190,7 +195,7 @@ impl Mqtt {
         }
         client.disconnect();
         let _ = timeout(GOODBYE, async { while link.poll().await.is_ok() {} }).await;
-        Ok(())
+        self.flaps.check()
     }
 }
 
@@ -202,7 +207,8 @@ impl BrokerDriver for Mqtt {
             shared_reading: true,
             replay: false,
             groups,
-            sharing: groups && is_v5,
+            // Under a share of the settings all groups would be one.
+            sharing: groups && is_v5 && self.consuming.share.is_none(),
             keys: false,
             headers: if is_v5 { HeaderSupport::Repeated } else { HeaderSupport::None },
             tombstones: false,
@@ -233,12 +239,13 @@ impl BrokerDriver for Mqtt {
         })
     }
 
-    /// Connects and leaves again. MQTT has no way to ask about a topic but to use it.
+    /// Connects and leaves again, and tells of connections that do not last. MQTT has no way to ask about a topic but to
+    /// use it.
     fn check<'a>(&'a self, _: &'a [Topic]) -> BoxFuture<'a, Result<(), DriverError>> {
         Box::pin(async {
             // The link bounds each of its steps; this is for a broker that answers, but never to the point.
             let answered = timeout(self.options.answer_timeout + SLACK, self.check_broker()).await;
-            answered.unwrap_or_else(|_| Err(Failure::silent("CONNECT").at(&self.address)))
+            answered.unwrap_or_else(|_| Err(Failure::mute().at(&self.address)))
         })
     }
 

@@ -48,11 +48,26 @@ impl Failure {
         }
     }
 
+    /// The broker ended the connection without a word; `how` is what the transport says to that.
+    pub(crate) fn hung_up(how: &str) -> Self {
+        Self { suspicion: Suspicion::Possible, ..Self::unreachable(format!("closed the connection{how}")) }
+    }
+
     /// Nobody answered to what stands in `to` in time.
     pub(crate) fn silent(to: &str) -> Self {
-        Self::unreachable(format!(
-            "did not answer {to} in time; it is overloaded or frozen, or something else than MQTT is spoken there"
-        ))
+        Self::unreachable(format!("did not answer {to} in time; it is overloaded or frozen"))
+    }
+
+    /// Nobody answered to the first that was said.
+    pub(crate) fn mute() -> Self {
+        Self::unreachable(
+            "did not answer CONNECT in time; it is overloaded or frozen, or something else than MQTT is spoken there",
+        )
+    }
+
+    /// Nothing was heard for as long as a broker may be silent.
+    pub(crate) fn lasting_silence() -> Self {
+        Self::unreachable("said nothing for two keep-alives; it is overloaded or frozen")
     }
 
     /// The transport failed. TLS says so by errors of input and output, too.
@@ -81,7 +96,8 @@ impl Failure {
             }
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset => Self::unreachable(format!("closed the connection ({text})")),
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => Self::hung_up(&format!(" ({text})")),
             _ => Self::unreachable(format!("cannot be reached: {text}")),
         }
     }
@@ -112,12 +128,12 @@ impl Failure {
 
     /// The same while connecting, where an end without a word has causes of its own.
     pub(crate) fn while_connecting(mut self) -> Self {
-        if self.cause.starts_with("closed the connection") {
+        if self.suspicion == Suspicion::Possible {
             self.cause.push_str(
                 " before it answered CONNECT; it may not speak this version of MQTT, or want TLS or another transport",
             );
         }
-        self
+        Self { suspicion: Suspicion::None, ..self }
     }
 }
 

@@ -23,6 +23,7 @@ mod backoff;
 mod driver;
 mod error;
 mod filters;
+mod flaps;
 mod in_flight;
 mod members;
 mod message;
@@ -32,6 +33,7 @@ mod publisher;
 mod reader;
 mod session;
 mod settings;
+mod suspects;
 mod v4;
 mod v5;
 

@@ -2,41 +2,46 @@
 //!
 //! The connection is made when the first message comes and kept until the driver is closed. A message that comes while
 //! it is away waits for it, as long as attempts have not failed too often; one whose acknowledgement is lost with the
-//! connection is sent again at QoS 1, since at least once is what was asked for, and fails at QoS 2.
+//! connection is sent again at QoS 1, since at least once is what was asked for, and fails at QoS 2. Either way one that
+//! the broker hangs up on is found out in the end, see `suspects`.
 
 use std::{
     pin::pin,
     sync::{
         Arc, Mutex, Once, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
 use sluice_broker::{DriverError, ErrorKind};
-use sluice_message::{Headers, Message, Topic};
+use sluice_message::{Message, Topic};
 use tokio::{
-    sync::{Mutex as AsyncMutex, watch},
-    time::{sleep, timeout},
+    sync::watch,
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 use crate::{
     MqttOptions,
     backoff::Backoff,
     error::{Failure, Suspicion, closed},
+    flaps::{Flaps, Losses},
     in_flight::InFlight,
     message::Outgoing,
     protocol::{self, Client, Event, Granted, Link, Session, Unsettled},
     settings::{Producing, Target},
+    suspects::Suspects,
 };
 
 /// How long the broker's answer to a DISCONNECT is waited for; there is none but the end of the connection.
 pub(crate) const GOODBYE: Duration = Duration::from_secs(1);
-/// A packet of so many bytes or less is too large for no broker.
-const UNSUSPECTED: usize = 1024;
+/// How often a broker hangs up on a message until that is no accident.
+const ACCIDENTS: u32 = 3;
+/// How long a connection has lasted when a suspect is sent by it, so that it would hardly have ended by itself.
+const STEADY: Duration = Duration::from_millis(500);
 /// This side is sent no messages, but the protocol wants a number.
 const RECEIVE_MAXIMUM: u16 = 1;
 
@@ -48,10 +53,8 @@ pub(crate) struct Publisher {
     maximum_packet: u32,
     timeout: Duration,
     in_flight: Arc<InFlight>,
-    /// The largest message that the broker has taken, in bytes.
-    largest_taken: AtomicUsize,
-    /// Held by whoever sends a message again that may have been too large, so that the next loss tells.
-    suspects: AsyncMutex<()>,
+    suspects: Suspects,
+    flaps: Arc<Flaps>,
     client: Client,
     state: watch::Sender<State>,
     /// Until the first message comes.
@@ -63,7 +66,8 @@ pub(crate) struct Publisher {
 /// How the connection is.
 #[derive(Debug, Clone)]
 enum State {
-    Connected(Granted),
+    /// Since when.
+    Connected(Granted, Instant),
     /// Not there, after so many failures in a row; the last of them.
     Away(u32, Option<Failure>),
 }
@@ -79,6 +83,7 @@ impl Publisher {
         producing: Producing,
         options: &MqttOptions,
         has_properties: bool,
+        flaps: Arc<Flaps>,
     ) -> Result<Self, DriverError> {
         let session = Session { client_id, kept: None, receive_maximum: RECEIVE_MAXIMUM };
         let (client, link) = protocol::open(target, &session)?;
@@ -89,8 +94,8 @@ impl Publisher {
             maximum_packet: target.maximum_packet,
             timeout: options.publish_timeout,
             in_flight: InFlight::new(options.queue_messages, options.queue_kib * 1024),
-            largest_taken: AtomicUsize::new(0),
-            suspects: AsyncMutex::default(),
+            suspects: Suspects::default(),
+            flaps,
             client,
             state: watch::Sender::new(State::Away(0, None)),
             idle: Mutex::new(Some(link)),
@@ -114,7 +119,7 @@ impl Publisher {
         }
         let payload = share.hold(message.payload_bytes().cloned().unwrap_or_default());
         self.start(tasks);
-        match timeout(self.timeout, self.send(topic, message.headers(), payload)).await {
+        match timeout(self.timeout, self.send(topic, &message, payload)).await {
             Ok(settled) => settled,
             Err(_) => Err(self.timed_out(topic)),
         }
@@ -130,23 +135,28 @@ impl Publisher {
                     link,
                     state: self.state.clone(),
                     backoff: Backoff::default(),
+                    losses: Losses::new(self.address.clone(), Arc::clone(&self.flaps)),
                 };
                 tasks.spawn(connection.run(self.stop.clone()));
             }
         });
     }
 
-    async fn send(&self, topic: &Topic, headers: &Headers, payload: Bytes) -> Result<(), DriverError> {
-        let (mut losses, mut hung_up, mut alone) = (0, 0, None);
+    async fn send(&self, topic: &Topic, message: &Message, payload: Bytes) -> Result<(), DriverError> {
+        let (mut losses, mut turn) = (0, None);
         loop {
-            let granted = self.connected().await?;
-            let message =
-                Outgoing::new(topic, headers, payload.clone(), &self.producing, self.has_properties)?;
-            let size = message.packet_size();
+            let outgoing =
+                Outgoing::new(topic, message, payload.clone(), &self.producing, self.has_properties)?;
+            let size = outgoing.packet_size();
+            if turn.is_none() {
+                turn = (self.suspects.turn(size).await)
+                    .map_err(|what_is_known| self.rejected(topic, size, &what_is_known))?;
+            }
+            let granted = if turn.is_some() { self.steady().await? } else { self.connected().await? };
             self.check(size, granted)?;
-            match self.client.publish(message).await {
+            match self.client.publish(outgoing).await {
                 Ok(()) => {
-                    self.largest_taken.fetch_max(size, Ordering::Relaxed);
+                    self.suspects.took(size);
                     return Ok(());
                 }
                 Err(Unsettled::Refused(error)) => {
@@ -155,65 +165,67 @@ impl Publisher {
                 }
                 Err(Unsettled::Lost) => losses += 1,
             }
-            let suspicion = self.suspicion(size);
-            hung_up += u8::from(suspicion == Suspicion::Possible);
-            if suspicion == Suspicion::Told && alone.is_some() {
-                return Err(self.too_large(topic, size));
+            if let Some(error) = self.blamed(topic, size, turn.is_some()) {
+                return Err(error);
             }
             if self.producing.exactly_once || losses > self.producing.attempts {
-                // One loss may be anything; the same end each time, and with no other suspect, is the message.
-                let is_to_blame = alone.is_some() && hung_up == losses;
-                return Err(if is_to_blame {
-                    self.not_taken(topic, size, losses)
-                } else {
-                    self.lost(topic, losses)
-                });
-            }
-            if suspicion != Suspicion::None && alone.is_none() {
-                alone = Some(self.suspects.lock().await);
+                return Err(self.lost(topic, losses));
             }
         }
     }
 
-    /// Whether a message of this size may have ended the last connection; one that is no larger than others that the
-    /// broker took did not.
-    fn suspicion(&self, size: usize) -> Suspicion {
-        match &*self.state.borrow() {
-            State::Away(_, Some(last))
-                if size > self.largest_taken.load(Ordering::Relaxed).max(UNSUSPECTED) =>
-            {
-                last.suspicion
-            }
+    /// The error of a message that the connection has ended over, where that is plain by now.
+    fn blamed(&self, topic: &Topic, size: usize, had_turn: bool) -> Option<DriverError> {
+        let suspicion = match &*self.state.borrow() {
+            State::Away(_, Some(last)) if self.suspects.is_possible(size) => last.suspicion,
             _ => Suspicion::None,
+        };
+        if suspicion == Suspicion::None {
+            return None;
         }
+        let ends = self.suspects.ended(size, had_turn);
+        let what_is_known = match suspicion {
+            Suspicion::Told if had_turn => "says that it takes no message of this size".to_owned(),
+            Suspicion::Possible if ends >= ACCIDENTS => format!(
+                "hung up {ends} times when it was sent a message of this size or less, and has taken none that is as \
+                 large; probably it is over the broker's limit"
+            ),
+            _ => return None,
+        };
+        self.suspects.judge(size, &what_is_known);
+        self.flaps.forget();
+        Some(self.rejected(topic, size, &what_is_known))
     }
 
-    fn not_taken(&self, topic: &Topic, size: usize, losses: u8) -> DriverError {
+    fn rejected(&self, topic: &Topic, size: usize, what_is_known: &str) -> DriverError {
         let text = format!(
-            "The MQTT broker at {} hung up {losses} times on a message of {size} bytes to '{topic}', which is larger than \
-             any that it took; set maximumPacketSize to what it takes.",
+            "The MQTT broker at {} {what_is_known}. The message to '{topic}' makes a packet of {size} bytes; set \
+             maximumPacketSize to what the broker takes.",
             self.address
         );
         DriverError::new(ErrorKind::Rejected, text)
     }
 
-    fn too_large(&self, topic: &Topic, size: usize) -> DriverError {
-        let text = format!(
-            "The MQTT broker at {} does not take a message of {size} bytes to '{topic}'; set maximumPacketSize to what it \
-             takes.",
-            self.address
-        );
-        DriverError::new(ErrorKind::Rejected, text)
+    /// A connection that has lasted for a moment.
+    async fn steady(&self) -> Result<Granted, DriverError> {
+        let mut state = self.state.subscribe();
+        loop {
+            self.connected().await?;
+            let State::Connected(granted, since) = *state.borrow_and_update() else { continue };
+            if timeout_at(since + STEADY, state.changed()).await.is_err() {
+                return Ok(granted);
+            }
+        }
     }
 
     async fn connected(&self) -> Result<Granted, DriverError> {
-        if let State::Connected(granted) = &*self.state.borrow() {
+        if let State::Connected(granted, _) = &*self.state.borrow() {
             return Ok(*granted);
         }
         let mut state = self.state.subscribe();
         loop {
             match &*state.borrow_and_update() {
-                State::Connected(granted) => return Ok(*granted),
+                State::Connected(granted, _) => return Ok(*granted),
                 State::Away(failures, Some(last)) if *failures > u32::from(self.producing.attempts) => {
                     return Err(last.at(&self.address));
                 }
@@ -289,6 +301,7 @@ struct Connection {
     link: Link,
     state: watch::Sender<State>,
     backoff: Backoff,
+    losses: Losses,
 }
 
 impl Connection {
@@ -319,21 +332,19 @@ impl Connection {
 
     fn connected(&mut self, granted: Granted) {
         self.backoff.connected();
-        if let State::Away(failures @ 1.., _) = *self.state.borrow() {
-            info!(address = self.address, failures, "Publishing to MQTT goes on.");
-        }
-        self.state.send_replace(State::Connected(granted));
+        self.losses.made();
+        debug!(address = self.address, "There is a connection to publish to MQTT by.");
+        self.state.send_replace(State::Connected(granted, Instant::now()));
     }
 
     fn failed(&mut self, failure: Failure) -> Duration {
         let failures = match &*self.state.borrow() {
             State::Away(failures, _) => failures.saturating_add(1),
-            State::Connected(_) => 1,
+            State::Connected(..) => 1,
         };
-        if failures == 1 {
-            let error = failure.at(&self.address);
-            warn!(%error, "Publishing to MQTT is interrupted; connecting is tried again until it succeeds.");
-        }
+        self.losses.failed(&failure);
+        let error = failure.at(&self.address);
+        debug!(%error, failures, "There is no connection to publish to MQTT by; that is tried until it succeeds.");
         // First, so that whoever is told of a loss finds that there is no connection.
         self.state.send_replace(State::Away(failures, Some(failure)));
         self.link.reset();

@@ -18,12 +18,13 @@ use tokio::{
     time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     backoff::Backoff,
     error::Failure,
     filters::{Filters, identifier},
+    flaps::Losses,
     members::{Member, Subscribed},
     message::Arrived,
     protocol::{Ack, Client, Event, Granted, Link, Subscription},
@@ -111,6 +112,7 @@ pub(crate) struct Connection {
     pub(crate) messages: mpsc::Sender<Queued>,
     pub(crate) errors: mpsc::Sender<DriverError>,
     pub(crate) answer_timeout: Duration,
+    pub(crate) losses: Losses,
 }
 
 /// Where the task stands.
@@ -125,7 +127,6 @@ struct Progress {
     only: bool,
     /// Whether deliveries say which subscription they are for.
     identified: bool,
-    failures: u32,
     backoff: Backoff,
     strangers: u64,
 }
@@ -145,7 +146,6 @@ impl Connection {
             number: first_number(),
             only: false,
             identified: false,
-            failures: 0,
             backoff: Backoff::default(),
             strangers: 0,
         };
@@ -194,7 +194,10 @@ impl Connection {
     async fn take(&mut self, event: Event, progress: &mut Progress) -> Result<bool, Failure> {
         match event {
             Event::Arrived(arrived) => return Ok(self.queue(arrived, progress).await),
-            Event::Connected(granted) => self.subscribe(granted, progress)?,
+            Event::Connected(granted) => {
+                self.losses.made();
+                self.subscribe(granted, progress)?;
+            }
             Event::Subscribed(refusals) => self.subscribed(&refusals, progress)?,
             Event::Unsubscribed | Event::Nothing => {}
         }
@@ -276,10 +279,7 @@ impl Connection {
             let filters = self.filters.all().iter().map(|filter| self.named(filter.as_str())).collect();
             member.remember(Some(Subscribed { filters, only: progress.only }));
         }
-        if progress.failures > 0 {
-            info!(address = self.address, failures = progress.failures, "Reading from MQTT goes on.");
-        }
-        progress.failures = 0;
+        debug!(address = self.address, "A reader has its connection to MQTT.");
         if let Some(opening) = progress.opening.take() {
             // Whoever gave up has dropped the queue, too.
             let _ = opening.send(Ok(()));
@@ -358,10 +358,8 @@ impl Connection {
             let _ = opening.send(Err(error));
             return None;
         }
-        progress.failures += 1;
-        if progress.failures == 1 {
-            warn!(%error, "Reading from MQTT is interrupted; connecting is tried again until it succeeds.");
-        }
+        self.losses.failed(failure);
+        debug!(%error, "A reader has no connection to MQTT; that is tried until it succeeds.");
         // A reader that does not ask is told of the first failure that it has not seen.
         let _ = self.errors.try_send(error);
         Some(progress.backoff.wait())

@@ -13,7 +13,7 @@ use sluice_broker::{DriverError, ErrorKind};
 use tokio::time::timeout;
 
 use crate::{
-    error::{Failure, Suspicion, closed},
+    error::{Failure, closed},
     message::{Arrived, Outgoing},
     protocol::{Ack, Event, Granted, Session, Subscription, Unsettled},
     settings::Target,
@@ -164,7 +164,8 @@ impl Link {
         match timeout(bound, self.events.poll()).await {
             Ok(Ok(told)) => Ok(self.event(told)),
             Ok(Err(error)) => Err(self.failure(&error)),
-            Err(_) => Err(Failure::silent(if self.connected { "for two keep-alives" } else { "CONNECT" })),
+            Err(_) if self.connected => Err(Failure::lasting_silence()),
+            Err(_) => Err(Failure::mute()),
         }
     }
 
@@ -197,7 +198,7 @@ impl Link {
     fn failure(&self, error: &ConnectionError) -> Failure {
         let failure = match error {
             ConnectionError::ConnectionRefused(code) => refused(*code),
-            ConnectionError::NetworkTimeout => Failure::silent("CONNECT"),
+            ConnectionError::NetworkTimeout => Failure::mute(),
             ConnectionError::FlushTimeout => Failure::silent("what was sent"),
             ConnectionError::Io(error) => Failure::io(error),
             ConnectionError::Tls(rumqttc_v4::TlsError::Io(error)) => Failure::io(error),
@@ -208,29 +209,8 @@ impl Link {
             ConnectionError::NotConnAck(_) => Failure::foreign(error),
             other => Failure::unreachable(format!("cannot be used: {other}")),
         };
-        match self.connected {
-            true if hung_up(error) => Failure { suspicion: Suspicion::Possible, ..failure },
-            true => failure,
-            false => failure.while_connecting(),
-        }
+        if self.connected { failure } else { failure.while_connecting() }
     }
-}
-
-/// Whether the broker ended the connection without a word.
-fn hung_up(error: &ConnectionError) -> bool {
-    let error = match error {
-        ConnectionError::MqttState(StateError::ConnectionAborted) => return true,
-        ConnectionError::Io(error) | ConnectionError::MqttState(StateError::Io(error)) => error,
-        ConnectionError::MqttState(StateError::Deserialization(rumqttc_v4::Error::Io(error))) => error,
-        _ => return false,
-    };
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::BrokenPipe
-    )
 }
 
 fn arrived(publish: Publish) -> Arrived {
@@ -261,7 +241,7 @@ fn broken(error: &StateError) -> Failure {
         StateError::Io(error) if error.kind() == io::ErrorKind::InvalidData => Failure::foreign(error),
         StateError::Io(error) => Failure::io(error),
         StateError::AwaitPingResp => Failure::silent("a ping"),
-        StateError::ConnectionAborted => Failure::unreachable("closed the connection"),
+        StateError::ConnectionAborted => Failure::hung_up(""),
         StateError::Deserialization(error @ rumqttc_v4::Error::PayloadSizeLimitExceeded { .. }) => {
             Failure::unreachable(format!("sent more than maximumPacketSize allows: {error}"))
         }

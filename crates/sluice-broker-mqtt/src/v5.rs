@@ -128,6 +128,7 @@ impl Client {
         let options = PublishOptions::new(qos).retain(message.retained).properties(PublishProperties {
             content_type: properties.content_type,
             response_topic: properties.response_topic,
+            correlation_data: properties.correlation_data,
             message_expiry_interval: properties.expiry,
             user_properties: properties.user,
             ..PublishProperties::default()
@@ -195,7 +196,8 @@ impl Link {
         match timeout(bound, self.events.poll()).await {
             Ok(Ok(told)) => Ok(self.event(told)),
             Ok(Err(error)) => Err(self.failure(&error)),
-            Err(_) => Err(Failure::silent(if self.connected { "for two keep-alives" } else { "CONNECT" })),
+            Err(_) if self.connected => Err(Failure::lasting_silence()),
+            Err(_) => Err(Failure::mute()),
         }
     }
 
@@ -238,7 +240,7 @@ impl Link {
     fn failure(&self, error: &ConnectionError) -> Failure {
         let failure = match error {
             ConnectionError::ConnectionRefused(code) => refused(*code),
-            ConnectionError::Timeout(_) => Failure::silent("CONNECT"),
+            ConnectionError::Timeout(_) => Failure::mute(),
             ConnectionError::Io(error) => Failure::io(error),
             ConnectionError::Tls(rumqttc_v5::TlsError::Io(error)) => Failure::io(error),
             ConnectionError::MqttState(error) => broken(error),
@@ -271,6 +273,7 @@ fn arrived(publish: Publish) -> Arrived {
         properties: publish.properties.map(|told| Properties {
             content_type: told.content_type,
             response_topic: told.response_topic,
+            correlation_data: told.correlation_data,
             expiry: told.message_expiry_interval,
             user: told.user_properties,
             identifiers: told.subscription_identifiers,
@@ -301,7 +304,7 @@ fn broken(error: &StateError) -> Failure {
         StateError::Io(error) if error.kind() == io::ErrorKind::InvalidData => Failure::foreign(error),
         StateError::Io(error) => Failure::io(error),
         StateError::AwaitPingResp => Failure::silent("a ping"),
-        StateError::ConnectionAborted => Failure::unreachable("closed the connection"),
+        StateError::ConnectionAborted => Failure::hung_up(""),
         StateError::IncomingPacketTooLarge { pkt_size, max } => Failure::unreachable(format!(
             "sent a packet of {pkt_size} bytes, more than maximumPacketSize allows ({max})"
         )),

@@ -29,6 +29,7 @@ use tokio::{net::lookup_host, time::timeout};
 use crate::{
     RabbitmqOptions, error,
     guard::{Guarded, Kit},
+    stranger,
 };
 
 /// Who RabbitMQ makes for itself, who may log in from its own machine alone.
@@ -110,8 +111,9 @@ impl Target {
             Ok(connected) => connected,
             Err(_) => {
                 let seconds = self.time.as_secs();
+                let wish = if self.tls.is_some() { "not speak TLS" } else { "want TLS" };
                 Err(self.unreachable(format_args!(
-                    "what answers there did not speak AMQP 0-9-1 within {seconds} s, or wants TLS, or wants none"
+                    "no answer within {seconds} s; what listens there may speak another protocol, or {wish}"
                 )))
             }
         }
@@ -156,10 +158,13 @@ impl Target {
     fn no_tls(&self, error: &io::Error) -> DriverError {
         let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
         match cause {
-            Some(rustls::Error::InvalidMessage(_)) => {
-                self.unreachable("what answers there does not speak TLS")
-            }
+            Some(rustls::Error::InvalidMessage(_)) => self.unreachable(
+                "what answers there does not speak TLS: leave out security.ssl, or use the port with TLS",
+            ),
             Some(cause) => self.unreachable(format_args!("TLS failed, {cause}")),
+            None if stranger::has_left(error) => self.unreachable(
+                "what listens there hung up when TLS began: it may not speak TLS, or want a certificate",
+            ),
             None => self.unreachable(format_args!("TLS failed, {error}")),
         }
     }

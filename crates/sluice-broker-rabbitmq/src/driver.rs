@@ -121,13 +121,15 @@ async fn channel(live: &Live, address: &str) -> Result<lapin::Channel, DriverErr
     live.connection.create_channel().await.map_err(|error| failed("Opening a channel", address, &error))
 }
 
-/// Looks for an exchange without making it. One that is declared on first use may be missing until then.
+/// Looks for an exchange without making it. One that is declared on first use may be missing until then; one that is
+/// there is declared as it will be then, which tells whether it is of another kind.
 async fn look_for(live: &Live, exchange: &RabbitmqExchange, address: &str) -> Result<(), DriverError> {
     // RabbitMQ answers a miss by closing the channel.
     let channel = channel(live, address).await?;
     let passive = RabbitmqExchange { declare: false, ..exchange.clone() };
     match declare(&channel, Some(&passive), address).await {
         Err(error) if error.kind == ErrorKind::NoTopic && exchange.declare => Ok(()),
+        Ok(()) if exchange.declare => declare(&channel, Some(exchange), address).await,
         looked => looked,
     }
 }

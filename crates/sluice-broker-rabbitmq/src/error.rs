@@ -26,8 +26,9 @@ pub(crate) fn failed(doing: impl Display, address: &str, error: &Error) -> Drive
 pub(crate) fn cause(error: &Error) -> String {
     match error.kind() {
         Lapin::ProtocolError(answer) => answer.get_message().to_string().trim_end_matches('.').to_owned(),
-        Lapin::ParsingError(_) | Lapin::InvalidProtocolVersion(_) => {
-            "what answers there does not speak AMQP 0-9-1, or wants TLS, or wants none".to_owned()
+        Lapin::ParsingError(_) => "what answers there does not speak AMQP 0-9-1".to_owned(),
+        Lapin::InvalidProtocolVersion(version) => {
+            format!("what answers there speaks AMQP {version} and not 0-9-1; the broker 'amqp' speaks 1.0")
         }
         Lapin::InvalidChannelState(..) | Lapin::InvalidConnectionState(_) | Lapin::InvalidChannel(_) => {
             "the connection was lost".to_owned()

@@ -22,6 +22,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::Stream;
 use lapin::AsyncTcpStream;
 
+use crate::stranger;
+
 /// Arrays and tables in each other, at the most: the table of headers is the first.
 const DEEPEST: usize = 32;
 /// The largest frame with a table in bytes. RabbitMQ sends 128 KiB where nobody has set it to more.
@@ -45,15 +47,22 @@ pub(crate) struct Guarded<S> {
     sound: usize,
     /// Bytes behind `sound` that need no look.
     passing: usize,
+    /// Whether nothing that was looked at has told yet who speaks.
+    is_new: bool,
 }
 
 impl<S> Guarded<S> {
     pub(crate) const fn new(inner: S) -> Self {
-        Self { inner, buffer: Vec::new(), given: 0, sound: 0, passing: 0 }
+        Self { inner, buffer: Vec::new(), given: 0, sound: 0, passing: 0, is_new: true }
     }
 
     /// Finds out how far what has come may be read.
     fn look(&mut self) -> io::Result<()> {
+        if self.is_new {
+            let Some(first) = self.buffer.first_chunk() else { return Ok(()) };
+            self.is_new = false;
+            stranger::known(first)?;
+        }
         loop {
             let rest = self.buffer.get_mut(self.sound..).unwrap_or_default();
             if self.passing > 0 {
@@ -183,8 +192,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             let read = Pin::new(&mut this.inner).poll_read(context, &mut this.buffer[before..]);
             let count = if let Poll::Ready(Ok(count)) = &read { *count } else { 0 };
             this.buffer.truncate(before + count);
-            if ready!(read)? == 0 {
-                return Poll::Ready(Ok(0));
+            match ready!(read) {
+                Ok(0) if this.is_new => return Poll::Ready(Err(stranger::left())),
+                Err(error) if this.is_new && stranger::has_left(&error) => {
+                    return Poll::Ready(Err(stranger::left()));
+                }
+                Ok(0) => return Poll::Ready(Ok(0)),
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(_) => {}
             }
             this.look()?;
         }

@@ -29,6 +29,7 @@ mod producer;
 mod reader;
 mod record;
 mod session;
+mod stranger;
 
 pub use driver::Rabbitmq;
 pub use options::RabbitmqOptions;

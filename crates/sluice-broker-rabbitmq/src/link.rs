@@ -15,14 +15,14 @@ use std::{
 
 use futures_util::StreamExt;
 use lapin::Event;
-use sluice_broker::{DriverError, ErrorKind};
+use sluice_broker::{DriverError, ErrorKind, Outage};
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{sleep, timeout},
+    time::{sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     connect::{Live, Role, Target},
@@ -43,7 +43,7 @@ pub(crate) enum State {
     Starting,
     Live(Arc<Live>),
     /// The last try failed, or the connection was lost; another follows.
-    Away(DriverError),
+    Away(Outage),
     Closed,
 }
 
@@ -88,28 +88,32 @@ impl Link {
         self.wait(|_| true).await
     }
 
-    /// A connection that works. Waits while the broker is away, and fails where that will not help.
+    /// A connection that works. Waits through an outage that has just begun, and fails once that is of no use.
     pub(crate) async fn live_again(&self) -> Result<Arc<Live>, DriverError> {
-        self.wait(|error| error.kind != ErrorKind::Unreachable).await
+        self.wait(Outage::is_known).await
     }
 
-    async fn wait(&self, is_final: impl Fn(&DriverError) -> bool) -> Result<Arc<Live>, DriverError> {
+    async fn wait(&self, is_final: impl Fn(&Outage) -> bool) -> Result<Arc<Live>, DriverError> {
         let mut state = self.watch();
         loop {
-            match state.borrow_and_update().clone() {
+            let known = state.borrow_and_update().clone();
+            match known {
                 State::Live(live) if live.works() => return Ok(live),
-                State::Away(error) if is_final(&error) => return Err(error),
+                State::Away(outage) if is_final(&outage) => return Err(outage.error().clone()),
                 State::Closed => return Err(closed()),
-                State::Starting | State::Live(_) | State::Away(_) => {}
+                State::Away(outage) => {
+                    // Where the time is over, the outage is known.
+                    let _ = timeout_at(outage.known_at().into(), state.changed()).await;
+                }
+                State::Starting | State::Live(_) => state.changed().await.map_err(|_| closed())?,
             }
-            state.changed().await.map_err(|_| closed())?;
         }
     }
 
     /// Why the last try failed, if it did.
     pub(crate) fn trouble(&self) -> Option<DriverError> {
         match &*self.state.borrow() {
-            State::Away(error) => Some(error.clone()),
+            State::Away(outage) => Some(outage.error().clone()),
             State::Starting | State::Live(_) | State::Closed => None,
         }
     }
@@ -148,10 +152,10 @@ async fn keep(target: Arc<Target>, role: Role, state: watch::Sender<State>, clos
             connected = target.connect(role) => connected,
             () = closing.cancelled() => break,
         };
-        let trouble = match connected {
+        let outage = match connected {
             Ok(live) => {
                 if said.take().is_some() {
-                    info!(address = target.address, %role, "RabbitMQ is connected again.");
+                    debug!(address = target.address, %role, "RabbitMQ is connected again.");
                 }
                 let live = Arc::new(live);
                 waits = Waits::default();
@@ -162,20 +166,23 @@ async fn keep(target: Arc<Target>, role: Role, state: watch::Sender<State>, clos
                 };
                 live.end(GOOD_BYE).await;
                 match lost {
-                    Some(lost) => lost,
+                    Some(error) => Outage::lost(error),
                     None => break,
                 }
             }
-            Err(error) => error,
+            Err(error) => match &*state.borrow() {
+                State::Away(before) => Outage::failed(Some(before), error),
+                _ => Outage::failed(None, error),
+            },
         };
-        if said.as_ref() != Some(&trouble.message) {
-            warn!(
-                address = target.address, %role, error = %trouble,
+        if said.as_ref() != Some(&outage.error().message) {
+            debug!(
+                address = target.address, %role, error = %outage.error(),
                 "RabbitMQ is not connected; that is tried again and again."
             );
-            said = Some(trouble.message.clone());
+            said = Some(outage.error().message.clone());
         }
-        state.send_replace(State::Away(trouble));
+        state.send_replace(State::Away(outage));
         // Nothing comes of it where the link is closed meanwhile.
         let _ = timeout(waits.next(), closing.cancelled()).await;
     }

@@ -280,7 +280,7 @@ impl Reader {
         loop {
             match self.state.borrow_and_update().clone() {
                 State::Live(live) if live.works() => return Ok(live),
-                State::Away(error) if is_news => return Err(error),
+                State::Away(outage) if is_news => return Err(outage.error().clone()),
                 State::Closed => return Err(closed()),
                 State::Starting | State::Live(_) | State::Away(_) => {}
             }

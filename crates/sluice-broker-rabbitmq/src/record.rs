@@ -141,8 +141,8 @@ pub(crate) fn message(delivery: Delivery, place: Place) -> Message {
     let mut message = Message::builder()
         .place(place)
         .headers(headers)
-        .metadata("topic", delivery.routing_key.as_str())
-        .metadata("exchange", delivery.exchange.as_str())
+        .metadata("topic", delivery.routing_key.as_str().to_owned())
+        .metadata("exchange", delivery.exchange.as_str().to_owned())
         .metadata("redelivered", if delivery.redelivered { "true" } else { "false" });
     let texts = [
         ("contentType", properties.content_type()),
@@ -156,7 +156,7 @@ pub(crate) fn message(delivery: Delivery, place: Place) -> Message {
     ];
     for (name, value) in texts {
         if let Some(value) = value {
-            message = message.metadata(name, value.as_str());
+            message = message.metadata(name, value.as_str().to_owned());
         }
     }
     for (name, value) in [("deliveryMode", properties.delivery_mode()), ("priority", properties.priority())] {

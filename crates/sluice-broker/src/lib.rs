@@ -14,6 +14,7 @@ mod error;
 mod journal;
 mod log;
 mod mock;
+mod outage;
 #[cfg(feature = "conformance")]
 pub mod speed;
 mod spool;
@@ -27,4 +28,5 @@ pub use error::{DriverError, ErrorKind, Fault};
 pub use journal::{Journal, JournalMetrics, Journals};
 pub use log::{Log, LogOptions};
 pub use mock::Mock;
+pub use outage::Outage;
 pub use spool::{Spool, SpoolMetrics, SpoolStatus, Spools};

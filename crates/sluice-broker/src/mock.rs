@@ -169,7 +169,9 @@ impl Reader {
             .id(self.next.to_string())
             .place(Place { topic, partition: Partition(0), offset });
         let metadata = config.metadata.iter();
-        metadata.fold(message, |message, entry| message.metadata(&*entry.name, &*entry.value)).build()
+        metadata
+            .fold(message, |message, entry| message.metadata(entry.name.clone(), entry.value.clone()))
+            .build()
     }
 }
 

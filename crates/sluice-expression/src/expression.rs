@@ -124,6 +124,15 @@ impl Expression {
         pieces.collect()
     }
 
+    /// The text with the same thing in place of everything that would be worked out.
+    pub fn with(&self, value: &str) -> String {
+        let parts = self.parts.iter().map(|part| match part {
+            Part::Text(plain) => plain,
+            Part::Tree(_) => value,
+        });
+        parts.collect()
+    }
+
     /// Whether the condition that this expression is holds; see [`Value::truth`].
     ///
     /// # Errors

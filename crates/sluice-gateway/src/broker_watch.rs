@@ -12,7 +12,7 @@ use sluice_broker::{BrokerDriver, DriverError, ErrorKind};
 use sluice_message::Topic;
 use tokio::{
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -25,6 +25,9 @@ const WHILE_UP: Duration = Duration::from_secs(10);
 
 /// The time between two questions to a broker that does not.
 const WHILE_DOWN: Duration = Duration::from_secs(5);
+
+/// How long a broker must answer until the log is told that its trouble is over. One that comes and goes is in trouble.
+const STEADY: Duration = Duration::from_secs(15);
 
 /// Brokers that are asked at once, by all APIs together.
 pub(crate) const AT_ONCE: usize = 16;
@@ -53,6 +56,8 @@ pub enum BrokerState {
     Up,
     /// It cannot be used, for this reason. With its own words and addresses: for operators only.
     Down(DriverError),
+    /// Each client connects with credentials of its own, so that nobody else can ask it.
+    OfClients,
 }
 
 /// The brokers of one deployment, asked for as long as it is served.
@@ -63,7 +68,45 @@ pub(crate) struct BrokerWatch {
 struct Watched {
     driver: Arc<dyn BrokerDriver>,
     topics: Vec<Topic>,
-    status: Mutex<BrokerStatus>,
+    known: Mutex<Known>,
+}
+
+/// What is known of a broker.
+#[derive(Debug, Clone)]
+struct Known {
+    status: BrokerStatus,
+    trouble: Trouble,
+}
+
+/// What the log was told of a broker since it was last sound.
+#[derive(Debug, Clone, Default)]
+struct Trouble {
+    /// Each cause once, however often they take turns.
+    causes: Vec<ErrorKind>,
+    /// Since when it has answered.
+    answers_since: Option<Instant>,
+}
+
+impl Trouble {
+    /// Notes that the broker cannot be used; whether that is news.
+    fn begins(&mut self, cause: ErrorKind) -> bool {
+        self.answers_since = None;
+        let is_news = !self.causes.contains(&cause);
+        if is_news {
+            self.causes.push(cause);
+        }
+        is_news
+    }
+
+    /// Notes that the broker answers; whether its trouble is over by that.
+    fn ends(&mut self) -> bool {
+        let since = *self.answers_since.get_or_insert_with(Instant::now);
+        let is_over = !self.causes.is_empty() && since.elapsed() >= STEADY;
+        if is_over {
+            self.causes.clear();
+        }
+        is_over
+    }
 }
 
 impl BrokerWatch {
@@ -80,9 +123,12 @@ impl BrokerWatch {
                     .iter()
                     .find(|known| Arc::ptr_eq(&known.driver, &driver) && known.topics == topics)
             });
-            let (state, since_ms) = match known.map(|known| known.status()) {
-                Some(status) => (status.state, status.since_ms),
-                None => (BrokerState::Unknown, now_ms()),
+            let (state, since_ms, trouble) = match known.map(|known| known.known()) {
+                Some(Known { status, trouble }) => (status.state, status.since_ms, trouble),
+                None if broker.configuration.waits_for_clients() => {
+                    (BrokerState::OfClients, now_ms(), Trouble::default())
+                }
+                None => (BrokerState::Unknown, now_ms(), Trouble::default()),
             };
             let status = BrokerStatus {
                 name: broker.name.clone(),
@@ -91,19 +137,19 @@ impl BrokerWatch {
                 state,
                 since_ms,
             };
-            Arc::new(Watched { driver, topics, status: Mutex::new(status) })
+            Arc::new(Watched { driver, topics, known: Mutex::new(Known { status, trouble }) })
         });
         Self { brokers: watched.collect() }
     }
 
     /// How they are doing.
     pub(crate) fn status(&self) -> Vec<BrokerStatus> {
-        self.brokers.iter().map(|watched| watched.status()).collect()
+        self.brokers.iter().map(|watched| watched.known().status).collect()
     }
 
     /// Begins to ask them, until the API is drained or this is dropped. To be called in async code.
     pub(crate) fn begin(&self, api: &ApiId, turns: &Arc<Semaphore>, drain: &CancellationToken) {
-        for watched in &self.brokers {
+        for watched in self.brokers.iter().filter(|watched| watched.is_asked()) {
             let (api, turns, drain) = (api.clone(), Arc::clone(turns), drain.clone());
             let watched = Arc::downgrade(watched);
             tokio::spawn(async move {
@@ -137,32 +183,39 @@ async fn ask_on(api: &ApiId, watched: Weak<Watched>, turns: &Semaphore) {
 }
 
 impl Watched {
-    fn status(&self) -> BrokerStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Whether it can be asked by other than its clients.
+    fn is_asked(&self) -> bool {
+        !matches!(self.known().status.state, BrokerState::OfClients)
     }
 
-    /// Keeps an answer, and tells the log once where it is another than before.
+    fn known(&self) -> Known {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps an answer, and tells the log of each trouble once, and of its end. Drivers leave that to this: here alone it
+    /// is known which API cannot do without the broker, and whatever keeps it from that is found by asking.
     fn note(&self, api: &ApiId, answer: Result<(), DriverError>) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { status, trouble } = &mut *known;
         let former =
             std::mem::replace(&mut status.state, answer.map_or_else(BrokerState::Down, |()| BrokerState::Up));
-        let (broker, address) = (&status.name, &status.address);
         let is_another = match (&former, &status.state) {
             (BrokerState::Down(former), BrokerState::Down(error)) => former.kind != error.kind,
             (BrokerState::Up, BrokerState::Up) => false,
             _ => true,
         };
+        if is_another {
+            status.since_ms = now_ms();
+        }
+        let (broker, address) = (&status.name, &status.address);
         match &status.state {
-            BrokerState::Down(error) if is_another => {
+            BrokerState::Down(error) if trouble.begins(error.kind) => {
                 warn!(%api, broker, address, code = error.code(), %error, "A broker cannot be used.");
             }
-            BrokerState::Up if matches!(former, BrokerState::Down(_)) => {
+            BrokerState::Up if trouble.ends() => {
                 info!(%api, broker, address, "A broker can be used again.");
             }
             _ => {}
-        }
-        if is_another {
-            status.since_ms = now_ms();
         }
     }
 }
@@ -201,7 +254,7 @@ mod tests {
 
     fn state(watch: &BrokerWatch) -> (Option<&'static str>, bool) {
         match watch.status().remove(0).state {
-            BrokerState::Unknown => (None, false),
+            BrokerState::Unknown | BrokerState::OfClients => (None, false),
             BrokerState::Up => (None, true),
             BrokerState::Down(error) => (Some(error.code()), false),
         }
@@ -272,6 +325,27 @@ mod tests {
         broker.faults.lock().unwrap().push_back(ErrorKind::Unreachable);
         broker.is_asked(8).await;
         assert_eq!(lines.count("A broker cannot be used."), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_comes_and_goes_is_told_of_once_and_its_end_when_it_stays() {
+        let lines = Lines::default();
+        let _caught = lines.catch();
+        let broker = Scripted::new([]);
+        let watch = watch(&broker, "t", None);
+        let _drain = begin(&watch);
+        broker.is_asked(1).await;
+        for asked in [2, 4, 6, 8] {
+            broker.faults.lock().unwrap().push_back(ErrorKind::Unreachable);
+            broker.is_asked(asked).await;
+            assert_eq!(state(&watch), (Some("broker.unreachable"), false));
+            broker.is_asked(asked + 1).await;
+            assert_eq!(state(&watch), (None, true), "the state is what it says just now");
+        }
+        let told = || (lines.count("A broker cannot be used."), lines.count("A broker can be used again."));
+        assert_eq!(told(), (1, 0));
+        broker.is_asked(11).await;
+        assert_eq!(told(), (1, 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,19 +8,18 @@ use sluice_api::{
     BrokerConfig, EventApi, Guarantees, Limits, PlanId, PlanSecurity, Problem, Receiver, WebhookConfig,
     has_expression,
 };
-use sluice_broker::{BrokerDriver, Spool, SpoolMetrics};
+use sluice_broker::{BrokerDriver, DriverError, Journals, Spool, SpoolMetrics};
 use sluice_delivery::{DeadLetters, DeliveryMetrics, Route};
 use sluice_message::Topic;
 use sluice_policy::{Caller, Chains, ChosenBy, Environment, Response};
-use sluice_receiver::{
-    ApiMetrics, Binding, Body, FailureLog, KeysInUse, Refusal, Streams, Succession, put_headers,
-};
+use sluice_receiver::{ApiMetrics, Binding, Body, KeysInUse, Refusal, Streams, Succession, put_headers};
 use sluice_stream::{Hubs, Notes, Positions};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     broker_watch::BrokerWatch,
+    client_brokers::{self, ClientBrokers, WithoutClient, hand_over},
     cors::CorsRules,
     drivers::Drivers,
     endpoint_metrics::EndpointFamilies,
@@ -78,6 +77,8 @@ pub(crate) struct Deployment {
     pub(crate) brokers: Brokers,
     /// How they are doing.
     pub(crate) watch: BrokerWatch,
+    /// Those of clients' own.
+    pub(crate) clients: ClientBrokers,
 }
 
 impl Deployment {
@@ -98,6 +99,11 @@ impl Deployment {
             Some(former) => former.binding.chains.clone(),
             None => Chains::compile(&api, &shared.environment, &credentials)?,
         };
+        let problems = client_brokers::problems(&api, chains.client_settings());
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let clients = ClientBrokers::new(&api, &counters);
         let brokers = Brokers::open(&api, shared, &counters, former)?;
         let dead_letters = dead_letters(&api, &brokers);
         let endpoints = Arc::new(brokers.endpoints(&api, &shared.environment)?);
@@ -116,6 +122,7 @@ impl Deployment {
             publisher,
             driver: Arc::clone(&brokers.reading),
             endpoint: None,
+            whose: None,
             endpoints,
             publish_topics: topics(broker.configuration.publish_topics()),
             deliver_topics: topics(broker.configuration.deliver_topics()),
@@ -133,7 +140,7 @@ impl Deployment {
             succession: Succession::new(&drain),
             drain,
             metrics: counters.api,
-            failures: FailureLog::default(),
+            failures: Arc::default(),
             in_flight: TaskTracker::new(),
         };
         let cors = api.cors.as_ref().map(CorsRules::new);
@@ -144,7 +151,8 @@ impl Deployment {
         let channels = channels(&api, &binding);
         let elsewhere = bindings(&binding);
         let watch = watch(&api, &binding, &channels, &brokers, former);
-        Ok(Self { api, binding: Arc::new(binding), channels, elsewhere, cors, route, spool, brokers, watch })
+        let binding = Arc::new(binding);
+        Ok(Self { api, binding, channels, elsewhere, cors, route, spool, brokers, watch, clients })
     }
 
     /// The first plan that admits a request without credentials.
@@ -198,25 +206,16 @@ impl Deployment {
     }
 
     /// Lets streams go on under the deployment that comes in place of this one, as far as they can.
-    pub(crate) fn hand_over(&self, successor: &Self) {
+    pub(crate) fn hand_over(&self, successor: &Self, shared: &Shared) {
         self.binding.succession.set(Arc::clone(&successor.binding));
-        for (name, binding) in &self.channels {
-            match successor.channels.get(name) {
-                Some(next) => binding.succession.set(Arc::clone(next)),
-                None => binding.drain.cancel(),
-            }
-        }
-        for (name, binding) in &self.elsewhere {
-            match successor.elsewhere.get(name) {
-                Some(next) => binding.succession.set(Arc::clone(next)),
-                None => binding.drain.cancel(),
-            }
-        }
+        hand_over(&self.channels, &successor.channels);
+        hand_over(&self.elsewhere, &successor.elsewhere);
+        self.hand_over_clients(successor, shared);
     }
 
     /// Tells streams to say goodbye.
     pub(crate) fn stop(&self) {
-        // Those of channels and of chosen brokers follow.
+        // Those of channels, of chosen brokers and of clients' own follow.
         self.binding.drain.cancel();
     }
 
@@ -271,7 +270,11 @@ pub(crate) fn driver(
     index: usize,
     shared: &Shared,
 ) -> Result<Arc<dyn BrokerDriver>, Vec<Problem>> {
-    shared.drivers.get(&api.brokers[index].configuration).map_err(|error| {
+    let configuration = &api.brokers[index].configuration;
+    if configuration.waits_for_clients() {
+        return Ok(Arc::new(WithoutClient));
+    }
+    shared.drivers.get(configuration).map_err(|error| {
         let path = format!("brokers[{index}].configuration");
         vec![Problem::new(path, error.code(), error.message)]
     })
@@ -302,13 +305,14 @@ pub(crate) fn reading(
         );
         return Err(refused("journal.topic.chosen", text));
     }
+    let impossible = |error: DriverError| refused(error.code(), error.message);
+    // Asked of a definition that is looked at only, too, so that it is refused before it is kept.
+    Journals::can_keep(broker, &**driver).map_err(impossible)?;
     let Some(journals) = &counters.journals else { return Ok(Arc::clone(driver)) };
     let mut topics = topics(broker.configuration.deliver_topics());
     topics.extend(api.channels.iter().map(|(name, channel)| Topic::from(channel.deliver_topic(name))));
     let opened = shared.drivers.journal(&api.id, broker, driver, &topics, journals.of(&api.id));
-    opened
-        .map(|journal| journal as Arc<dyn BrokerDriver>)
-        .map_err(|error| refused(error.code(), error.message))
+    opened.map(|journal| journal as Arc<dyn BrokerDriver>).map_err(impossible)
 }
 
 /// The spool that an API wants or has messages in; that of its former deployment, if nothing has changed about it.
@@ -334,7 +338,7 @@ fn spool(
 
 /// What receivers are given for each channel: the same as for all, with topics, a drain and a succession of its own,
 /// since a channel may end while others go on.
-fn channels(api: &EventApi, whole: &Binding) -> HashMap<String, Arc<Binding>> {
+pub(crate) fn channels(api: &EventApi, whole: &Binding) -> HashMap<String, Arc<Binding>> {
     let bound = api.channels.iter().map(|(name, channel)| {
         let binding = Binding {
             channel: Some(Arc::from(&**name)),
@@ -358,6 +362,7 @@ pub(crate) fn beside(whole: &Binding) -> Binding {
         driver: Arc::clone(&whole.driver),
         publisher: Arc::clone(&whole.publisher),
         endpoint: whole.endpoint.clone(),
+        whose: whole.whose.clone(),
         endpoints: Arc::clone(&whole.endpoints),
         publish_topics: whole.publish_topics.clone(),
         deliver_topics: whole.deliver_topics.clone(),
@@ -375,7 +380,7 @@ pub(crate) fn beside(whole: &Binding) -> Binding {
         succession: Succession::new(&drain),
         drain,
         metrics: whole.metrics.clone(),
-        failures: FailureLog::default(),
+        failures: Arc::default(),
         in_flight: whole.in_flight.clone(),
     }
 }

@@ -19,6 +19,7 @@ use sluice_receiver::{Binding, Endpoint, Endpoints, NoEndpoint, Refusal};
 use sluice_stream::Begin;
 
 use crate::{
+    Gateway,
     deployment::{Counters, Deployment, Shared, beside, driver, reading},
     endpoint_metrics::EndpointFamilies,
 };
@@ -216,19 +217,22 @@ pub(crate) fn bindings(whole: &Binding) -> HashMap<Arc<str>, Arc<Binding>> {
 }
 
 impl Deployment {
-    /// What a receiver is given for a client: what was meant for it, or what a policy has chosen for this client.
-    pub(crate) fn chosen<'d>(
-        &'d self,
-        meant: &'d Arc<Binding>,
+    /// What a receiver is given for a client: what was meant for it, or what a policy has chosen for this client; with
+    /// the client's own connections, where it has some.
+    pub(crate) async fn chosen(
+        self: &Arc<Self>,
+        meant: &Arc<Binding>,
         receiver: &sluice_api::Receiver,
         caller: &Caller,
-    ) -> Result<&'d Arc<Binding>, Refusal> {
+        gateway: &Gateway,
+    ) -> Result<Arc<Binding>, Refusal> {
+        let (meant, own) = self.for_client(meant, caller, gateway).await?;
         let Some(endpoint) = meant.endpoints.chosen(&[caller.attributes()])? else { return Ok(meant) };
         if !reads(&receiver.configuration) {
             // Each message is published by what is chosen for it, or for its client.
             return Ok(meant);
         }
-        let found = self.elsewhere.get(&endpoint.name).ok_or(NoEndpoint::Unknown)?;
+        let found = self.elsewhere(own.as_deref(), &endpoint.name).ok_or(NoEndpoint::Unknown)?;
         // Which topics there belong to a channel nobody says.
         if meant.channel.is_some()
             || (found.deliver_topics.is_empty() && !found.chosen_by.makes_topics(sluice_api::Side::Deliver))
@@ -238,7 +242,7 @@ impl Deployment {
         if receiver.qos.tells_positions() && !found.driver.capabilities().replay {
             return Err(NoEndpoint::Fleeting.into());
         }
-        Ok(found)
+        Ok(Arc::clone(found))
     }
 }
 

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use crate::{
     BrokerStatus, broker_watch,
+    client_brokers::ClientBrokers,
     deployment::{Counters, Deployment, Shared},
     drivers::{DriverFactory, Drivers},
     endpoints::Groups,
@@ -195,6 +196,10 @@ impl Gateway {
         }
         drop(deployments);
         deployment.watch.begin(&api.id, &inner.shared.watching, &deployment.binding.drain);
+        if !deployment.binding.chains.client_settings().is_empty() {
+            let drain = deployment.binding.drain.clone();
+            tokio::spawn(ClientBrokers::sweep(Arc::downgrade(&deployment), drain));
+        }
         info!(api = %api.id, name = api.name, "An event API is deployed.");
         if api.websub().is_some() && inner.options.public_url.is_none() {
             warn!(
@@ -207,7 +212,7 @@ impl Gateway {
             warn!(api = %api.id, %problem, "A promise of an event API cannot be kept; its requests are refused.");
         }
         if let Some(former) = former {
-            former.hand_over(&deployment);
+            former.hand_over(&deployment, &inner.shared);
             inner.start_drain(former);
         }
         Ok(())
@@ -351,6 +356,10 @@ impl Gateway {
 
     pub(crate) fn routes(&self) -> arc_swap::Guard<Arc<Routes>> {
         self.0.routes.load()
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
     }
 
     pub(crate) fn websub(&self) -> &Hub {

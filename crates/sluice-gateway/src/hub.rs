@@ -114,8 +114,9 @@ impl Gateway {
         let visit = Visit::of("webhook-receiver", &request, described(deployment, &request, below, ends));
         let caller = self.admitted(deployment, &visit, &format!("/{channel}"))?;
         let caller = self.met(deployment, Hook::Connect, caller).await?;
+        let (binding, _) = deployment.for_client(binding, &caller, self).await?;
         let answered = deployment.to_answer(&caller);
-        let answer = webhook_receiver::serve(binding, settings, &Arc::new(caller), request).await?;
+        let answer = webhook_receiver::serve(&binding, settings, &Arc::new(caller), request).await?;
         Ok(deployment.respond(answered, answer))
     }
 

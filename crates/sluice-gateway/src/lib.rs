@@ -4,6 +4,7 @@
 //! the gateway's ports and for any other HTTP service of the process. What is deployed is decided elsewhere.
 
 mod broker_watch;
+mod client_brokers;
 mod cors;
 mod deployment;
 mod drivers;

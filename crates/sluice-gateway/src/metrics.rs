@@ -182,6 +182,11 @@ impl Metrics {
             stream.hub_consumers.clone(),
         );
         registry.register(
+            "group_consumers",
+            "Broker consumers that are shared by the clients of a group",
+            stream.group_consumers.clone(),
+        );
+        registry.register(
             "client_readers",
             "Broker consumers that one client has to itself while it reads older messages",
             stream.client_readers.clone(),

@@ -22,6 +22,7 @@ pub(crate) struct MomentFamilies {
     consumer_lag: Family<ReadLabel, Gauge>,
     subscription_lag: Family<ApiLabel, Gauge>,
     largest_subscription_lag: Family<ApiLabel, Gauge>,
+    client_connections: Family<ApiLabel, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -48,6 +49,7 @@ pub(crate) struct Moment {
     brokers: Vec<(BrokerLabel, bool)>,
     reading: BTreeMap<ReadLabel, u64>,
     subscriptions: Vec<(ApiLabel, SubscriptionLag)>,
+    client_connections: Vec<(ApiLabel, usize)>,
 }
 
 impl Moment {
@@ -56,7 +58,7 @@ impl Moment {
         let api = &deployment.api;
         for broker in deployment.watch.status() {
             let is_up = match broker.state {
-                BrokerState::Unknown => continue,
+                BrokerState::Unknown | BrokerState::OfClients => continue,
                 BrokerState::Up => true,
                 BrokerState::Down(_) => false,
             };
@@ -69,6 +71,9 @@ impl Moment {
             self.add_reader(binding, api.named(endpoint).map(|(_, broker)| broker));
         }
         self.subscriptions.extend(subscriptions.map(|lag| (label(&api.id), lag)));
+        if !deployment.binding.chains.client_settings().is_empty() {
+            self.client_connections.push((label(&api.id), deployment.clients.count()));
+        }
     }
 
     /// Topics that are others for each client have no series: nobody could say how many there will be.
@@ -105,6 +110,11 @@ impl MomentFamilies {
             "Messages that the subscription was not brought yet that is the farthest behind",
             self.largest_subscription_lag.clone(),
         );
+        registry.register(
+            "client_connections",
+            "Connections to brokers for clients with credentials of their own",
+            self.client_connections.clone(),
+        );
     }
 
     /// Shows a moment in place of the one before.
@@ -113,6 +123,10 @@ impl MomentFamilies {
         self.consumer_lag.clear();
         self.subscription_lag.clear();
         self.largest_subscription_lag.clear();
+        self.client_connections.clear();
+        for (api, count) in moment.client_connections {
+            self.client_connections.get_or_create(&api).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
         for (broker, is_up) in moment.brokers {
             self.broker_up.get_or_create(&broker).set(i64::from(is_up));
         }

@@ -115,10 +115,10 @@ impl Gateway {
         let visit = Visit::of(kind, &request, described(deployment, &request, below, &ends));
         let caller = self.admitted(deployment, &visit, &sub_path)?;
         let caller = self.met(deployment, Hook::Connect, caller).await?;
-        let binding = deployment.chosen(binding, receiver, &caller)?;
+        let binding = deployment.chosen(binding, receiver, &caller, self).await?;
         let links = self.links(deployment, &request, below, &ends);
         let answered = deployment.to_answer(&caller);
-        let mut response = self.received(binding, receiver, &Arc::new(caller), request, ends).await?;
+        let mut response = self.received(&binding, receiver, &Arc::new(caller), request, ends).await?;
         for link in links {
             response.headers_mut().append(header::LINK, link);
         }

@@ -47,7 +47,7 @@ pub struct MessageBuilder {
     payload: Option<Bytes>,
     key: Option<Bytes>,
     headers: Headers,
-    metadata: Vec<(Box<str>, Box<str>)>,
+    metadata: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     attributes: Attributes,
     id: Option<Arc<str>>,
     place: Option<Place>,
@@ -80,7 +80,11 @@ impl MessageBuilder {
 
     /// A fact that the driver tells about the message beside key, place and time, which are known already.
     #[must_use]
-    pub fn metadata(mut self, name: impl Into<Box<str>>, value: impl Into<Box<str>>) -> Self {
+    pub fn metadata(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
         self.metadata.push((name.into(), value.into()));
         self
     }
@@ -213,13 +217,15 @@ impl Message {
         self.0.parts.metadata.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// What it takes in memory, about: payload, key, headers and the text of its position, in bytes. What byte bounds count.
+    /// What it takes in memory, about: payload, key, headers, what the driver added and the text of its position, in
+    /// bytes. What byte bounds count.
     pub fn size(&self) -> usize {
         let parts = &self.0.parts;
         let position = parts.position.as_ref().map_or(0, |text| text.len());
         self.payload().len()
             + parts.key.as_ref().map_or(0, Bytes::len)
             + parts.headers.size()
+            + parts.metadata.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
             + position
             + OVERHEAD
     }
@@ -292,6 +298,13 @@ mod tests {
         assert_eq!(changed.position(), placed.position());
         let placed_again = placed.with_position("q".into());
         assert_eq!(placed_again.position().map(|text| &**text), Some("q"));
+    }
+
+    #[test]
+    fn what_a_driver_adds_counts_as_much_as_headers_do() {
+        let size = |message: MessageBuilder| message.build().size();
+        let bare = size(Message::builder());
+        assert_eq!(size(Message::builder().metadata("name", "value")), bare + 9);
     }
 
     #[test]

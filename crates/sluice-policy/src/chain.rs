@@ -10,7 +10,7 @@ use sluice_expression::{Api, Environment, EvalContext, Expression, Response};
 use sluice_message::{Attributes, Message};
 
 use crate::{
-    Caller, Credentials, Hook, Outcome, Rejection, Rendered, Verdict,
+    Caller, ClientSettings, Credentials, Hook, Outcome, Rejection, Rendered, Verdict,
     catalogue::CATALOGUE,
     compile,
     flow::{self, Flow, Step},
@@ -32,6 +32,8 @@ pub(crate) struct Compiled {
     /// What is known of every client.
     pub(crate) attributes: Attributes,
     pub(crate) reads_request: bool,
+    /// The broker settings that differ from client to client.
+    pub(crate) client_settings: ClientSettings,
     /// Headers that are taken off every message before it gets to the broker, in lower case.
     pub(crate) withheld: Arc<[Box<str>]>,
     /// Whether there is no flow and no rule, so that nothing needs to be known of a client.
@@ -88,6 +90,11 @@ impl Chains {
     /// Whether anything here needs [`Caller::with_request`]. Otherwise no request needs to be made up.
     pub fn reads_request(&self) -> bool {
         self.0.reads_request
+    }
+
+    /// The broker settings that differ from client to client, and what they come to.
+    pub fn client_settings(&self) -> &ClientSettings {
+        &self.0.client_settings
     }
 
     /// Whether a plan takes a client: its selection rule is true, or it has none. `caller` has no plan yet.

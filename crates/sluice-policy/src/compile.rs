@@ -11,7 +11,7 @@ use sluice_expression::{Api, Environment};
 use sluice_message::Attributes;
 
 use crate::{
-    ChosenBy, Credentials, Hook,
+    ChosenBy, ClientSettings, Credentials, Hook,
     caller::attribute,
     catalogue::{self, Entry},
     chain::{Compiled, Terms},
@@ -41,7 +41,8 @@ pub(crate) fn api(
         compiler.problems.extend(problems);
         Templates::default()
     });
-    let differs = compiler.brokers(api);
+    let client_settings = compiler.client_settings(api);
+    let differs = compiler.brokers(api) || !client_settings.is_empty();
     if !compiler.problems.is_empty() {
         return Err(compiler.problems);
     }
@@ -57,6 +58,7 @@ pub(crate) fn api(
         templates,
         attributes,
         reads_request: needs.request.get(),
+        client_settings,
         withheld: needs.withheld.take().into_iter().collect(),
     })
 }
@@ -94,6 +96,16 @@ impl Compiler<'_> {
             }
         }
         differs
+    }
+
+    /// The settings that clients have values of their own for. To be called when the policies are compiled, which may
+    /// choose some.
+    fn client_settings(&mut self, api: &EventApi) -> ClientSettings {
+        let chosen = self.site.needs.client_settings.get();
+        ClientSettings::compile(api, chosen, &self.site).unwrap_or_else(|problems| {
+            self.problems.extend(problems);
+            ClientSettings::default()
+        })
     }
 
     fn terms(&mut self, index: usize, plan: &Plan) -> Terms {

@@ -1,11 +1,11 @@
 //! Expressions in the settings of brokers, when an API is deployed: what has a value before any client comes gets
 //! it, once; what reads a client or a message stays, where a setting can differ from one to the next.
 //!
-//! Those that stay are evaluated in `topics`.
+//! Those that stay are evaluated in `topics` and `client_settings`.
 
 use std::{borrow::Cow, sync::Arc};
 
-use sluice_api::{Broker, BrokerConfig, EventApi, ExpressionSetting, Problem, has_expression};
+use sluice_api::{Broker, BrokerConfig, EventApi, ExpressionSetting, Problem, SettingScope, has_expression};
 use sluice_expression::{Api, Environment, EvalContext, Piece};
 
 use crate::{
@@ -14,10 +14,12 @@ use crate::{
     topics::named,
 };
 
+/// The setting that names the group of a client.
+const GROUP: &str = "consumer.groupId";
 const INVALID: &str = "endpoints.configuration.invalid";
 const ONE_FOR_ALL: &str = "All clients share this setting: it gets its value when the API is deployed, from \
-                           #properties, #dictionaries, #secrets, #api or #node. Only topics, routing keys and record \
-                           keys can differ from client to client.";
+                           #properties, #dictionaries, #secrets, #api or #node. Only topics, routing keys, record keys, groups, \
+                           credentials and names within the broker can differ from client to client.";
 
 /// The API with values in place of the expressions in its broker settings, as far as they are known before a client
 /// comes. What is made is still to be validated: rules on such settings had to wait for it.
@@ -61,7 +63,7 @@ impl Place<'_> {
     fn value(&self, setting: ExpressionSetting<'_>) -> Result<Option<String>, Problem> {
         let refuse = |message: String| Err(Problem::new(setting.path, INVALID, message));
         let (credentials, needs) = (Arc::default(), Needs::default());
-        let has_message = setting.per_client && !self.is_read(setting);
+        let has_message = setting.scope == SettingScope::Message && !self.is_read(setting);
         let site =
             Site { environment: self.environment, credentials: &credentials, has_message, needs: &needs };
         let expression = site.text(setting.path, setting.text)?;
@@ -97,8 +99,12 @@ impl Place<'_> {
         Ok(Some(text))
     }
 
-    /// Whether clients are sent what comes from this topic, which then has to be known before there is a message.
+    /// Whether clients are sent what comes from this topic, or are in this group, which then has to be known before
+    /// there is a message.
     fn is_read(&self, setting: ExpressionSetting<'_>) -> bool {
+        if setting.path == GROUP {
+            return true;
+        }
         let delivers = self.api.receivers.iter().any(|receiver| receiver.configuration.delivers());
         let read = self.broker.configuration.deliver_topics().unwrap_or_default();
         delivers && read.contains(&setting.text)
@@ -108,13 +114,15 @@ impl Place<'_> {
     fn unfit_for_clients(&self, setting: ExpressionSetting<'_>) -> Option<&'static str> {
         let dead_letters = self.api.receivers.iter().filter_map(|receiver| receiver.dlq.as_ref());
         let mut dead_letters = dead_letters.filter_map(|dlq| self.api.dead_letter_broker(&dlq.endpoint));
-        if !setting.per_client {
+        if setting.scope == SettingScope::Api {
             Some(ONE_FOR_ALL)
         } else if setting.text.starts_with('^') {
             Some("A pattern is the author's alone: nothing of a client or a message may stand in it.")
         } else if dead_letters.any(|broker| std::ptr::eq(broker, self.broker)) {
             Some("Dead letters go to this broker: they have no client, and keep the key of their message.")
-        } else if self.names_nothing() && !setting.path.ends_with(".key") {
+        } else if setting.scope == SettingScope::Client {
+            None
+        } else if self.names_nothing() && !setting.path.ends_with(".key") && setting.path != GROUP {
             Some(
                 "The log is shared by all APIs, so an expression chooses among the topics that these settings name. \
                  Name them under 'topics', and put the expression under 'producer' or 'consumer'.",

@@ -37,6 +37,8 @@ pub(crate) struct Site<'a> {
 pub(crate) struct Needs {
     /// The HTTP request of each client.
     pub(crate) request: Cell<bool>,
+    /// Values that policies choose for settings of connections.
+    pub(crate) client_settings: Cell<bool>,
     /// Headers that must not get to a broker, in lower case.
     pub(crate) withheld: RefCell<BTreeSet<Box<str>>>,
 }
@@ -50,6 +52,11 @@ impl Site<'_> {
     /// Asks for the HTTP request of each client.
     pub(crate) fn read_request(&self) {
         self.needs.request.set(true);
+    }
+
+    /// Lets policies choose values for settings of connections.
+    pub(crate) fn choose_settings(&self) {
+        self.needs.client_settings.set(true);
     }
 
     /// Keeps a header of clients from the broker.

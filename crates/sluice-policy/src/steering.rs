@@ -1,7 +1,7 @@
 //! What attributes and evaluated topics can do to each kind of broker: the one table of it. Which topic results from
 //! them is found out in `topics`.
 
-use sluice_api::{BrokerConfig, is_topic_name};
+use sluice_api::{BrokerConfig, client_settings, is_topic_name};
 
 /// What stands before the kind and the setting, as in `gravitee.attribute.kafka.topics`.
 const FORMS: [&str; 2] = ["gravitee.attribute.", "gravitee.attributes.endpoint."];
@@ -15,7 +15,14 @@ struct Steered {
     deliver: &'static [&'static str],
     /// Their record keys.
     key: &'static [&'static str],
+    /// Where whoever gets them is to answer.
+    response: &'static [&'static str],
+    /// The group that a client is a member of.
+    group: &'static [&'static str],
 }
+
+/// The names of a group that most kinds have.
+const GROUP: &[&str] = &["groupId", "consumer.groupId"];
 
 /// A name in the plural takes several topics, as a list or separated by commas; any other takes one.
 const STEERED: [Steered; 7] = [
@@ -24,42 +31,56 @@ const STEERED: [Steered; 7] = [
         publish: &["producer.topics", "topics"],
         deliver: &["consumer.topics", "topics"],
         key: &["recordKey", "producer.key"],
+        response: &[],
+        group: GROUP,
     },
     Steered {
         kind: "log",
         publish: &["producer.topics", "topics"],
         deliver: &["consumer.topics", "topics"],
         key: &["recordKey", "producer.key"],
+        response: &[],
+        group: GROUP,
     },
     Steered {
         kind: "mqtt5",
         publish: &["producer.topic", "producer.topics", "topic", "topics"],
         deliver: &["consumer.topic", "consumer.topics", "topic", "topics"],
         key: &[],
+        response: &["responseTopic", "producer.responseTopic"],
+        group: &["groupId", "consumer.groupId", "clientId"],
     },
     Steered {
         kind: "solace",
         publish: &["producer.topics", "topics"],
         deliver: &["consumer.topics", "topics"],
         key: &[],
+        response: &[],
+        group: GROUP,
     },
     Steered {
         kind: "amqp",
         publish: &["producer.topics", "topics"],
         deliver: &["consumer.topics", "topics"],
         key: &[],
+        response: &[],
+        group: GROUP,
     },
     Steered {
         kind: "rabbitmq",
         publish: &["producer.routingKey", "routingKey"],
         deliver: &["consumer.routingKey", "routingKey"],
         key: &[],
+        response: &[],
+        group: GROUP,
     },
     Steered {
         kind: "mock",
         publish: &["producer.topics", "topics"],
         deliver: &["consumer.topics", "topics"],
         key: &[],
+        response: &[],
+        group: &[],
     },
 ];
 
@@ -69,6 +90,8 @@ pub(crate) struct Names {
     pub(crate) publish: Vec<String>,
     pub(crate) deliver: Vec<String>,
     pub(crate) key: Vec<String>,
+    pub(crate) response: Vec<String>,
+    pub(crate) group: Vec<String>,
 }
 
 impl Names {
@@ -84,8 +107,46 @@ impl Names {
             publish: names(|steered| steered.publish),
             deliver: names(|steered| steered.deliver),
             key: names(|steered| steered.key),
+            response: names(|steered| steered.response),
+            group: names(|steered| steered.group),
         }
     }
+}
+
+/// The one name that stands for a setting of both directions.
+const OF_BOTH_DIRECTIONS: (&str, &str, [&str; 2]) =
+    ("rabbitmq", "exchange", ["producer.exchange.name", "consumer.exchange.name"]);
+
+/// The names of the attributes that choose a setting of a client's own connection.
+pub(crate) fn setting_names(kind: &str, setting: &str) -> Vec<String> {
+    let (of, short, settings) = OF_BOTH_DIRECTIONS;
+    if !is_chosen_by_attribute(setting) {
+        return Vec::new();
+    }
+    let short = (kind == of && settings.contains(&setting)).then_some(short);
+    let named = |setting: &str| FORMS.map(|form| format!("{form}{kind}.{setting}"));
+    std::iter::once(setting).chain(short).flat_map(named).collect()
+}
+
+/// Whether an attribute chooses a setting of a client's own connection.
+pub(crate) fn chooses_setting(name: &str) -> bool {
+    let steers = FORMS.iter().find_map(|form| name.strip_prefix(form));
+    let Some((kind, setting)) = steers.and_then(|steers| steers.split_once('.')) else { return false };
+    let (of, short, _) = OF_BOTH_DIRECTIONS;
+    let is_one = client_settings(kind).contains(&setting) && is_chosen_by_attribute(setting);
+    is_one || (kind, setting) == (of, short)
+}
+
+/// A line of options is its author's: what a policy makes of a client's text could be other options.
+fn is_chosen_by_attribute(setting: &str) -> bool {
+    !setting.ends_with("saslJaasConfig")
+}
+
+/// Whether an attribute names the group that a client is a member of.
+pub(crate) fn chooses_group(name: &str) -> bool {
+    let steers = FORMS.iter().find_map(|form| name.strip_prefix(form));
+    let Some((kind, setting)) = steers.and_then(|steers| steers.split_once('.')) else { return false };
+    STEERED.iter().any(|steered| steered.kind == kind && steered.group.contains(&setting))
 }
 
 /// Why an attribute that means to steer a broker would not be listened to; `None` where it is, or means nothing of
@@ -99,8 +160,9 @@ pub(crate) fn unheard(name: &str) -> Option<String> {
             format!("'{name}' steers no kind of broker that there is. Known are: {}.", kinds.join(", "))
         });
     };
-    let mut heard = [steered.publish, steered.deliver, steered.key].concat();
-    if heard.contains(&setting) {
+    let mut heard = [steered.publish, steered.deliver, steered.key, steered.response, steered.group].concat();
+    heard.extend(client_settings(kind).iter().filter(|setting| is_chosen_by_attribute(setting)));
+    if heard.contains(&setting) || chooses_setting(name) {
         return None;
     }
     heard.sort_unstable();
@@ -115,17 +177,14 @@ pub(crate) fn unheard(name: &str) -> Option<String> {
 fn reason(setting: &str) -> &'static str {
     match setting.rsplit('.').next().unwrap_or_default() {
         "groupId" => {
-            "positions are kept for each client identifier, not for groups; let the client name itself in the header \
-             X-Gravitee-Client-Identifier."
-        }
-        "clientId" => {
-            "a broker has one session for all clients of the same topics, under an id that the gateway chooses."
+            "this kind of broker makes its messages for each client, so that there is nothing to share."
         }
         "recordKey" | "key" => "this kind of broker has no record keys.",
-        "responseTopic" => "response topics are a setting of the whole API.",
+        "responseTopic" => "this kind of broker has no response topics.",
         _ => {
-            "clients share the connection. Write an expression of #properties, #dictionaries or #secrets in the setting \
-             itself; it is worked out when the API is deployed."
+            "it is the same for all clients. Write an expression of #properties, #dictionaries or #secrets in the setting \
+             itself, which is worked out when the API is deployed; among brokers choose by \
+             gravitee.attribute.request.endpoint."
         }
     }
 }
@@ -183,19 +242,46 @@ mod tests {
     #[test]
     fn what_steers_nothing_is_told_why() {
         for (name, why) in [
-            ("gravitee.attribute.kafka.groupId", "client identifier"),
-            ("gravitee.attribute.mqtt5.clientId", "one session"),
+            ("gravitee.attribute.mock.groupId", "nothing to share"),
             ("gravitee.attribute.mqtt5.recordKey", "no record keys"),
-            ("gravitee.attribute.mqtt5.responseTopic", "the whole API"),
-            ("gravitee.attribute.rabbitmq.exchange", "share the connection"),
-            ("gravitee.attributes.endpoint.kafka.security.sasl.saslMechanism", "share the connection"),
+            ("gravitee.attribute.amqp.responseTopic", "no response topics"),
+            ("gravitee.attributes.endpoint.kafka.bootstrapServers", "same for all clients"),
+            ("gravitee.attributes.endpoint.kafka.security.ssl.keyStore.location", "same for all clients"),
             ("gravitee.attributes.endpoint.asb.topics", "no kind of broker"),
         ] {
             let told = unheard(name).unwrap_or_else(|| panic!("{name}"));
             assert!(told.contains(why), "{told}");
         }
         for own in ["mine", "gravitee.attribute.mine", "gravitee.attribute.mine.too"] {
-            assert_eq!(unheard(own), None);
+            assert!(unheard(own).is_none() && !chooses_setting(own));
+        }
+    }
+
+    #[test]
+    fn what_chooses_a_connection_is_heard() {
+        for (kind, setting) in
+            [("kafka", "security.sasl.saslMechanism"), ("rabbitmq", "consumer.exchange.name")]
+        {
+            let names = setting_names(kind, setting);
+            assert!(names.iter().all(|name| chooses_setting(name) && unheard(name).is_none()), "{names:?}");
+        }
+        let short = "gravitee.attribute.rabbitmq.exchange";
+        assert!(setting_names("rabbitmq", "producer.exchange.name").iter().any(|name| name == short));
+        assert!(chooses_setting(short) && unheard(short).is_none());
+        assert!(!chooses_setting("gravitee.attribute.kafka.exchange"));
+    }
+
+    #[test]
+    fn a_group_is_chosen_by_its_own_name_or_by_that_of_the_contract() {
+        for name in [
+            "gravitee.attribute.kafka.groupId",
+            "gravitee.attributes.endpoint.log.consumer.groupId",
+            "gravitee.attribute.mqtt5.clientId",
+        ] {
+            assert!(chooses_group(name) && unheard(name).is_none(), "{name}");
+        }
+        for other in ["gravitee.attribute.kafka.clientId", "gravitee.attribute.mock.groupId", "groupId"] {
+            assert!(!chooses_group(other), "{other}");
         }
     }
 

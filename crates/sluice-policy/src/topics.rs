@@ -1,4 +1,4 @@
-//! Which topics a message goes to and comes from, and under which record key: what the broker's settings say, in
+//! Which topics a message goes to and comes from, under which record key, and which group of clients shares it: what the broker's settings say, in
 //! which expressions may stand, or what a policy has chosen for this client or this message by an attribute.
 //!
 //! Which attributes there are, and which texts may come in from outside, stands in `steering`. Both are judged at each
@@ -7,7 +7,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use serde_json::Value;
-use sluice_api::{BrokerConfig, Problem, Side, has_expression};
+use sluice_api::{BrokerConfig, Problem, Side, has_expression, is_group_name};
 use sluice_expression::{Environment, EvalContext, EvalError, Expression, Piece};
 use sluice_message::{Attributes, Message, Topic};
 
@@ -16,6 +16,9 @@ use crate::{
     site::{Needs, Site},
     steering::{Names, may_come_in},
 };
+
+/// The metadata of a message by which its driver knows where it is to be answered.
+const RESPONSE_TOPIC: &str = "responseTopic";
 
 /// As many as a definition may name.
 const MAX_TOPICS: usize = 64;
@@ -32,6 +35,7 @@ struct Choices {
     publish: Vec<Expression>,
     deliver: Vec<Expression>,
     key: Option<Expression>,
+    group: Option<Expression>,
     /// Knows what a topic is.
     broker: BrokerConfig,
     /// The topics that the settings name outright.
@@ -51,10 +55,21 @@ pub enum Misled {
          without. Choose another, or its publisher has to add it to them."
     )]
     NotNamed,
+    /// A group came to something that is no name of one.
+    #[error(
+        "The group that this API puts the client into has a name that it may not have: 1 to 128 letters, digits, '.', '_' or '-' are needed."
+    )]
+    NoGroupName,
+    /// A client is in a group that cannot be in one.
+    #[error(
+        "A policy or the settings of this API put the client into a group, and this receiver serves none: its clients \
+         have positions of their own. Leave out the group, or use 'sse' or 'websocket' with the qos 'none' or 'auto'."
+    )]
+    NotShared,
     /// An expression of the settings has no value.
     #[error("The {of} in the broker settings of this API has no value here: {reason}")]
     NoValue {
-        /// `topic` or `key`.
+        /// `topic`, `key` or `group`, or the path of a setting of the connection.
         of: &'static str,
         /// A sentence.
         reason: String,
@@ -65,6 +80,14 @@ pub enum Misled {
          or a name that is not among those in the settings."
     )]
     Unfit,
+    /// A setting of the connection came to something that it can not be.
+    #[error(
+        "The {path} in the broker settings of this API came to a value for this client that can not stand there."
+    )]
+    UnfitSetting {
+        /// The path of the setting.
+        path: &'static str,
+    },
 }
 
 impl Misled {
@@ -72,7 +95,9 @@ impl Misled {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Impossible | Self::NotNamed => "policy.topic.invalid",
-            Self::NoValue { .. } | Self::Unfit => "endpoint.expression.invalid",
+            Self::NoGroupName => "group.invalid",
+            Self::NotShared => "qos.incompatible",
+            Self::NoValue { .. } | Self::Unfit | Self::UnfitSetting { .. } => "endpoint.expression.invalid",
         }
     }
 }
@@ -99,12 +124,15 @@ impl ChosenBy {
             let topics = if dynamic { topics } else { Vec::new() };
             crate::site::all(topics.iter().map(|topic| site.with_messages(has_message).text(path, topic)))
         };
+        let group = broker.group_id();
+        let group = group.map(|group| site.with_messages(false).text("consumer.groupId", group)).transpose();
         let key = broker.key().map(|key| site.with_messages(true).text("producer.key", key)).transpose();
         Ok(Self(Arc::new(Choices {
             names: Names::of(broker),
             publish: templates("producer", broker.publish_topics(), true)?,
             deliver: templates("consumer", broker.deliver_topics(), false)?,
             key: key.map_err(|problem| vec![problem])?,
+            group: group.map_err(|problem| vec![problem])?,
             broker: broker.connection(),
             named: named(broker),
         })))
@@ -145,11 +173,50 @@ impl ChosenBy {
         self.0.evaluated(&self.0.publish, Side::Publish, &context).map(Cow::Owned)
     }
 
-    /// The topics that a client is sent.
+    /// Whether the group of a client is another one for each.
+    pub fn makes_groups(&self) -> bool {
+        self.0.group.as_ref().is_some_and(|group| !group.is_plain())
+    }
+
+    /// The group whose messages a client shares with others, if it is in one. What a policy has noted goes before the
+    /// settings; null and an empty text are none.
+    ///
+    /// # Errors
+    /// An expression without a value, or a group that can be none.
+    pub fn group(&self, caller: &Caller) -> Result<Option<String>, Misled> {
+        let group = match (attribute(&self.0.names.group, &[caller.attributes()]), &self.0.group) {
+            (Some(Value::Null), _) | (None, None) => None,
+            (Some(Value::String(noted)), _) => Some(noted.clone()),
+            (Some(_), _) => return Err(Misled::NoGroupName),
+            (None, Some(group)) => whole(group, caller)?,
+        };
+        let group = group.filter(|group| !group.is_empty());
+        match group {
+            Some(group) if !is_group_name(&group) => Err(Misled::NoGroupName),
+            group => Ok(group),
+        }
+    }
+
+    /// The topics that a client is sent whose receiver serves no groups.
+    ///
+    /// # Errors
+    /// A topic that this API cannot use, or none; a client that is in a group.
+    pub fn deliver<'t>(&self, configured: &'t [Topic], caller: &Caller) -> Result<Cow<'t, [Topic]>, Misled> {
+        if self.group(caller)?.is_some() {
+            return Err(Misled::NotShared);
+        }
+        self.deliver_shared(configured, caller)
+    }
+
+    /// The topics that a client is sent, whether it is in a group or not.
     ///
     /// # Errors
     /// A topic that this API cannot use, or none.
-    pub fn deliver<'t>(&self, configured: &'t [Topic], caller: &Caller) -> Result<Cow<'t, [Topic]>, Misled> {
+    pub fn deliver_shared<'t>(
+        &self,
+        configured: &'t [Topic],
+        caller: &Caller,
+    ) -> Result<Cow<'t, [Topic]>, Misled> {
         if let Some(topics) = self.0.noted(&self.0.names.deliver, Side::Deliver, &[caller.attributes()])? {
             return Ok(Cow::Owned(topics));
         }
@@ -180,6 +247,16 @@ impl ChosenBy {
             Some(key) => message.to_builder().key(key).build(),
             None => message,
         })
+    }
+
+    /// The message with the topic at which a policy wants it to be answered, if one does. The driver judges it.
+    pub fn with_response_topic(&self, caller: &Caller, message: Message) -> Message {
+        match attribute(&self.0.names.response, &[message.attributes(), caller.attributes()]) {
+            Some(Value::String(topic)) => {
+                message.to_builder().metadata(RESPONSE_TOPIC, topic.clone()).build()
+            }
+            _ => message,
+        }
     }
 }
 
@@ -279,6 +356,16 @@ pub(crate) fn named(broker: &BrokerConfig) -> Vec<Topic> {
     }
     let outright = topics.into_iter().filter(|topic| !has_expression(topic));
     outright.map(Topic::from).collect()
+}
+
+/// What the setting for the group comes to; `None` where a part of it that is evaluated comes to nothing.
+fn whole(group: &Expression, caller: &Caller) -> Result<Option<String>, Misled> {
+    let pieces = group.pieces(&caller.context()).map_err(|error| no_value("group", &error))?;
+    let texts = pieces.into_iter().map(|piece| match piece {
+        Piece::Written(plain) => Some(plain.to_owned()),
+        Piece::Evaluated(value) => value.filter(|value| !value.is_empty()).map(|value| value.to_string()),
+    });
+    Ok(texts.collect())
 }
 
 fn no_value(of: &'static str, error: &EvalError) -> Misled {

@@ -38,6 +38,9 @@ pub struct Binding {
     pub endpoint: Option<Arc<str>>,
     /// What policies can choose in place of these.
     pub endpoints: Arc<Endpoints>,
+    /// Whose connections these are, where clients have connections of their own: what is remembered of a client counts
+    /// there alone.
+    pub whose: Option<Arc<str>>,
     /// The topics that each published message goes to.
     pub publish_topics: Vec<Topic>,
     /// The topics that messages are delivered from.
@@ -72,16 +75,24 @@ pub struct Binding {
     /// What is counted of this API.
     pub metrics: ApiMetrics,
     /// Tells the log of publishes that failed.
-    pub failures: FailureLog,
+    pub failures: Arc<FailureLog>,
     /// Everything in flight holds a token of it, so that a drain can wait.
     pub in_flight: TaskTracker,
 }
 
 impl Binding {
-    /// The topics that a client is sent.
+    /// The topics that a client is sent that may be in a group.
     ///
     /// # Errors
     /// There are none that this API can use; counted.
+    pub(crate) fn shared_topics_for(&self, caller: &Caller) -> Result<Cow<'_, [Topic]>, Misled> {
+        self.counted(self.chosen_by.deliver_shared(&self.deliver_topics, caller))
+    }
+
+    /// The topics that a client is sent whose receiver serves no groups.
+    ///
+    /// # Errors
+    /// There are none that this API can use, or the client is in a group; counted.
     pub(crate) fn topics_for(&self, caller: &Caller) -> Result<Cow<'_, [Topic]>, Misled> {
         self.counted(self.chosen_by.deliver(&self.deliver_topics, caller))
     }
@@ -98,12 +109,13 @@ impl Binding {
     ) -> Result<(Message, Cow<'a, [Topic]>), Misled> {
         self.counted((|| {
             let message = way.chosen_by.with_key(caller, message)?;
+            let message = way.chosen_by.with_response_topic(caller, message);
             let topics = way.chosen_by.publish(way.topics, caller, &message)?;
             Ok((message, topics))
         })())
     }
 
-    fn counted<T>(&self, result: Result<T, Misled>) -> Result<T, Misled> {
+    pub(crate) fn counted<T>(&self, result: Result<T, Misled>) -> Result<T, Misled> {
         result.inspect_err(|_| {
             self.metrics.misled.inc();
         })

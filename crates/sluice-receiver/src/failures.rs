@@ -35,7 +35,7 @@ pub struct PublishFailure {
 impl FailureLog {
     /// Tells of a refused publish. What is the client's own fault, or a policy's will,
     /// is told to the client alone.
-    pub(crate) fn tell(&self, api: &ApiId, refusal: &Refusal) {
+    pub fn tell(&self, api: &ApiId, refusal: &Refusal) {
         let (code, error) = (refusal.code, refusal.detail());
         if !refusal.status.is_server_error() || refusal.is_by_policy() {
             debug!(%api, code, error, "A publish was refused.");

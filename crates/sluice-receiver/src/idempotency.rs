@@ -99,7 +99,8 @@ impl Once {
 
     /// For the delivery with this id to this API and channel, whoever brings it.
     pub(crate) fn by_delivery(binding: &Binding, id: &[u8], window: Duration) -> Self {
-        let parts = [b"delivery", id].into_iter().chain(binding.channel.as_deref().map(str::as_bytes));
+        let places = binding.channel.as_deref().into_iter().chain(binding.whose.as_deref());
+        let parts = [b"delivery", id].into_iter().chain(places.map(str::as_bytes));
         let name = format!("{}{}", notes_prefix(&binding.api), digest(parts));
         Self { name, window, made_of: "delivery id", is_compared: false }
     }
@@ -176,7 +177,8 @@ fn note_name(binding: &Binding, caller: &Caller, method: &Method, key: &str) -> 
         Some(subscription) => ("subscription", &*subscription.id.0),
         None => ("plan", caller.plan().map_or("", |plan| &plan.0)),
     };
-    let parts = [kind, id, method.as_str(), key].into_iter().chain(binding.channel.as_deref());
+    let places = binding.channel.as_deref().into_iter().chain(binding.whose.as_deref());
+    let parts = [kind, id, method.as_str(), key].into_iter().chain(places);
     format!("{}{}", notes_prefix(&binding.api), digest(parts.map(str::as_bytes)))
 }
 

@@ -12,6 +12,7 @@ mod channel;
 mod client;
 mod endpoints;
 mod failures;
+mod group;
 mod hex;
 pub mod http_get;
 pub mod http_post;

@@ -84,6 +84,11 @@ impl OpenStream {
         self.stream.follow(standing);
     }
 
+    /// Lets people see the group that its client is in.
+    pub(crate) fn share(&self, group: &str) {
+        self.stream.share(group);
+    }
+
     /// Resolves when its API was deployed anew or stops; then [`move_on`](Self::move_on) is to be called.
     pub(crate) async fn is_over(&self) {
         self.binding.succession.has_come().await;

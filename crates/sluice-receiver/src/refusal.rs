@@ -70,6 +70,13 @@ impl Refusal {
         self.told.is_some()
     }
 
+    /// The same with other words for the log.
+    #[must_use]
+    pub fn with_detail(mut self, detail: String) -> Self {
+        self.detail = Some(detail);
+        self
+    }
+
     /// What happened, in the words for the log.
     pub fn detail(&self) -> &str {
         self.detail.as_deref().unwrap_or(&self.message)
@@ -166,9 +173,17 @@ const fn told(kind: ErrorKind) -> &'static str {
 
 impl From<Misled> for Refusal {
     fn from(error: Misled) -> Self {
-        let text = format!("Invalid configuration: {error}");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.code(), text)
-            .with_key("FAILURE_ENDPOINT_CONFIGURATION_INVALID")
+        match error {
+            // These may be the client's own choice.
+            Misled::NoGroupName => Self::new(StatusCode::BAD_REQUEST, error.code(), error.to_string()),
+            Misled::NotShared => Self::new(StatusCode::BAD_REQUEST, error.code(), error.to_string())
+                .with_key("INCOMPATIBLE_QOS"),
+            _ => {
+                let text = format!("Invalid configuration: {error}");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.code(), text)
+                    .with_key("FAILURE_ENDPOINT_CONFIGURATION_INVALID")
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use sluice_api::{ApiId, Qos, SlowClients, UnknownPosition};
 use sluice_broker::{DriverError, ErrorKind};
 use sluice_message::{Place, Position, Topic};
 use sluice_policy::Caller;
-use sluice_stream::{Begin, Cursor, Joining, Lag, Positions, client_reader};
+use sluice_stream::{Begin, Confirm, Cursor, Joining, Lag, Positions, client_reader};
 use tracing::warn;
 
 use crate::{Binding, Refusal, client, query::parameter};
@@ -35,6 +35,17 @@ pub(crate) struct Placed {
     pub(crate) has_gap: bool,
     /// Where its position is to be stored.
     pub(crate) reader: Option<String>,
+}
+
+impl Placed {
+    /// What is noted while the client comes on from here, if anything is.
+    pub(crate) fn progress(&mut self, binding: &Binding) -> Option<Progress> {
+        match (self.cursor.confirm(), self.reader.take()) {
+            (Some(confirm), _) => Some(Progress::Shared(confirm)),
+            (None, Some(reader)) => Some(Progress::new(binding, reader, self.cursor.position())),
+            (None, None) => None,
+        }
+    }
 }
 
 /// What becomes of the slow clients of a receiver with this promise.
@@ -173,7 +184,10 @@ fn unknown(text: String) -> Refusal {
 /// The name under which it is stored how far a client has come: one for each broker and each channel, since a position
 /// says nothing at another.
 async fn reader(binding: &Binding, identifier: &str) -> Result<String, DriverError> {
-    let broker = binding.driver.identity().await?;
+    let mut broker = binding.driver.identity().await?;
+    if let Some(whose) = &binding.whose {
+        broker = format!("{broker} as {whose}");
+    }
     let reader = match &binding.channel {
         // No channel has this sign in its name, so that no other one with another identifier reads the same.
         Some(channel) => format!("{broker}:{channel}#{identifier}"),
@@ -191,8 +205,16 @@ async fn remembered(binding: &Binding, reader: &str) -> Result<Option<Position>,
     })
 }
 
+/// How far a client has come, for whoever goes on there.
+pub(crate) enum Progress {
+    /// The client itself.
+    Remembered(Remembered),
+    /// Another one of its group.
+    Shared(Confirm),
+}
+
 /// How far a client has come that the gateway remembers. Stored when it is told to, and when it ends.
-pub(crate) struct Progress {
+pub(crate) struct Remembered {
     positions: Arc<dyn Positions>,
     api: ApiId,
     reader: String,
@@ -204,30 +226,53 @@ impl Progress {
     /// The client of this name begins behind this position.
     pub(crate) fn new(binding: &Binding, reader: String, position: Position) -> Self {
         let (positions, api) = (Arc::clone(&binding.positions), binding.api.clone());
-        Self { positions, api, reader, position, is_stored: false }
+        Self::Remembered(Remembered { positions, api, reader, position, is_stored: false })
     }
 
     /// The client does not get the message at this place again.
     pub(crate) fn pass(&mut self, place: &Place) {
-        self.position.advance(place);
-        self.is_stored = false;
+        match self {
+            Self::Remembered(remembered) => {
+                remembered.position.advance(place);
+                remembered.is_stored = false;
+            }
+            Self::Shared(confirm) => confirm.done(place),
+        }
+    }
+
+    /// A policy ended the stream at the message of this place. Its client meets it again; a group does not, as one
+    /// member after the other would end by it.
+    pub(crate) fn fail(&self, place: &Place) {
+        if let Self::Shared(confirm) = self {
+            confirm.done(place);
+        }
     }
 
     /// The client goes on behind this position, whatever it has missed before.
     pub(crate) fn jump(&mut self, position: &Position) {
-        self.position.merge(position);
-        self.is_stored = false;
+        if let Self::Remembered(remembered) = self {
+            remembered.position.merge(position);
+            remembered.is_stored = false;
+        }
     }
 
     /// Stores the position, unless it is.
     pub(crate) fn store(&mut self) {
+        if let Self::Remembered(remembered) = self {
+            remembered.store();
+        }
+    }
+}
+
+impl Remembered {
+    fn store(&mut self) {
         if !std::mem::replace(&mut self.is_stored, true) {
             save_soon(&*self.positions, &self.api, &self.reader, self.position.clone());
         }
     }
 }
 
-impl Drop for Progress {
+impl Drop for Remembered {
     fn drop(&mut self) {
         self.store();
     }

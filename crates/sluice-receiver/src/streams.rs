@@ -37,6 +37,7 @@ pub struct Stream {
     pub since_ms: u64,
     skipped: AtomicU64,
     standing: OnceLock<Arc<Standing>>,
+    group: OnceLock<String>,
 }
 
 impl Stream {
@@ -48,6 +49,16 @@ impl Stream {
     /// Messages that were skipped for it, because it was too slow.
     pub fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// The group whose messages it shares with others.
+    pub fn group(&self) -> Option<&str> {
+        self.group.get().map(String::as_str)
+    }
+
+    /// Sets the group that it is in; the first call counts.
+    pub(crate) fn share(&self, group: &str) {
+        let _first = self.group.set(group.to_owned());
     }
 
     /// Sets where it is read from; the first call counts.
@@ -176,6 +187,7 @@ impl Streams {
             since_ms: now_ms(),
             skipped: AtomicU64::new(0),
             standing: OnceLock::new(),
+            group: OnceLock::new(),
         });
         open.streams.insert(id, Arc::clone(&stream));
         Some(stream)

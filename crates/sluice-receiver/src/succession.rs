@@ -58,7 +58,9 @@ pub(crate) fn successor(former: &Binding, kind: &str, caller: &Caller) -> Option
     let channel = |api: &EventApi| former.channel.as_deref().and_then(|name| api.channels.get(name)).cloned();
     let same_channel = former.channel == latest.channel && channel(old) == channel(new);
     // What is made of them is settled when a client comes.
-    let same_values = !latest.chosen_by.differs() || old.properties == new.properties;
+    let chosen_by = &latest.chosen_by;
+    let made_of_them = chosen_by.differs() || chosen_by.makes_groups() || latest.whose.is_some();
+    let same_values = !made_of_them || old.properties == new.properties;
     let knows_enough = !latest.chains.reads_request() || caller.request().is_some();
     let stays = !latest.drain.is_cancelled()
         && same_broker

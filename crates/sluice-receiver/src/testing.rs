@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{ApiMetrics, Binding, Client, FailureLog, Succession};
+use crate::{ApiMetrics, Binding, Client, Succession};
 
 /// A binding to a mock with these settings, with the policies of these flows.
 pub(crate) fn binding(mock: &Value, flows: &Value) -> Binding {
@@ -59,6 +59,7 @@ pub(crate) fn binding_of(parts: &Value) -> Binding {
         publisher: Arc::clone(&driver),
         driver,
         endpoint: None,
+        whose: None,
         endpoints: Arc::default(),
         publish_topics: topics(config.publish_topics()),
         deliver_topics: topics(config.deliver_topics()),
@@ -76,7 +77,7 @@ pub(crate) fn binding_of(parts: &Value) -> Binding {
         succession: Succession::new(&drain),
         drain,
         metrics: ApiMetrics::default(),
-        failures: FailureLog::default(),
+        failures: Arc::default(),
         in_flight: TaskTracker::new(),
         definition: Arc::new(api),
     }

@@ -11,9 +11,10 @@ use sluice_message::{Message, Position};
 use tokio::sync::watch;
 
 use crate::{
-    Side, Standing,
+    Confirm, Side, Standing,
     alone::Alone,
     catch_up::CatchUp,
+    group::InGroup,
     handed_out::HandedOut,
     hub::{Membership, Progress},
     in_ring::InRing,
@@ -116,6 +117,8 @@ enum Source {
     Hub(InRing, Option<Box<CatchUp>>),
     /// With a reader of its own for good, for brokers whose messages are made for each reader.
     Alone(Alone),
+    /// In a group, which deals out each message to one of its members.
+    Group(InGroup),
 }
 
 impl std::fmt::Debug for Cursor {
@@ -153,6 +156,19 @@ impl Cursor {
         Self { source: Source::Alone(alone), standing: Standing::new(Weak::new()) }
     }
 
+    /// A member of a group.
+    pub(crate) fn in_group(member: InGroup) -> Self {
+        Self { source: Source::Group(member), standing: Standing::new(Weak::new()) }
+    }
+
+    /// By which the client says what it is done with, where others get the rest.
+    pub fn confirm(&self) -> Option<Confirm> {
+        match &self.source {
+            Source::Group(member) => member.confirm(),
+            Source::Hub(..) | Source::Alone(_) => None,
+        }
+    }
+
     /// Waits for the next messages and puts them into `batch`, which is emptied first. Cancel-safe: a
     /// dropped call loses no message. An error ends the stream; those that pass are retried within.
     pub async fn next(&mut self, batch: &mut Vec<Message>) -> Result<Step, DriverError> {
@@ -160,6 +176,7 @@ impl Cursor {
         let (ring, catch_up) = match &mut self.source {
             Source::Hub(ring, catch_up) => (ring, catch_up),
             Source::Alone(alone) => return alone.next(batch).await,
+            Source::Group(member) => return member.next(batch).await,
         };
         loop {
             if let Some(catching_up) = catch_up {
@@ -183,12 +200,13 @@ impl Cursor {
     /// How far this client has come: the position to store when everything that [`next`](Self::next) has
     /// handed out is dealt with. Before the first call it is where the client began. It takes a while; it is
     /// not meant to be asked for each message. A client that skips and does not tell positions stands at the
-    /// oldest message in the ring, once that has overtaken it.
+    /// oldest message in the ring, once that has overtaken it. A member of a group has none.
     pub fn position(&self) -> Position {
         match &self.source {
             Source::Hub(_, Some(catch_up)) => catch_up.position().clone(),
             Source::Hub(ring, None) => ring.position(),
             Source::Alone(alone) => alone.position().clone(),
+            Source::Group(_) => Position::new(),
         }
     }
 }

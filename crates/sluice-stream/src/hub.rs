@@ -24,6 +24,7 @@ use crate::{
     alone::Alone,
     brought::{check_end, check_topics},
     cursor::Entry,
+    group::Groups,
     handed_out::HandedOut,
     lag,
     lost::move_to_what_is_left,
@@ -32,20 +33,22 @@ use crate::{
     turns::{Side, Turns},
 };
 
-/// Bounds and times of every hub.
+/// Bounds and times of every hub and group.
 #[derive(Debug, Clone, Copy)]
 pub struct HubOptions {
     /// Messages that a ring keeps for clients that are behind.
     pub ring_messages: usize,
     /// Bytes that a ring keeps; together with `ring_messages`, whichever is reached first.
     pub ring_bytes: usize,
-    /// How long a hub without clients keeps its consumer, so that a reconnecting client finds it.
+    /// How long a hub or group without clients keeps its consumer, so that a reconnecting client finds it.
     pub linger: Duration,
     /// How long a new client waits for the broker before it is refused.
     pub open_timeout: Duration,
     /// Readers of single clients that read older messages at the same time, at least one. Further clients
     /// wait their turn. A quarter each is reserved for web clients and for subscriptions.
     pub catch_up_readers: usize,
+    /// Groups of clients of one owner that may be open at the same time. Clients of further ones are refused.
+    pub max_groups: usize,
 }
 
 impl Default for HubOptions {
@@ -56,6 +59,7 @@ impl Default for HubOptions {
             linger: Duration::from_secs(10),
             open_timeout: Duration::from_secs(5),
             catch_up_readers: 16,
+            max_groups: 64,
         }
     }
 }
@@ -75,6 +79,7 @@ pub struct Hubs {
     /// A permit for each hub whose broker is asked how far behind it is.
     measuring: Arc<Semaphore>,
     running: Mutex<HashMap<Key, Arc<Hub>>>,
+    groups: Groups,
 }
 
 /// Which hub: the driver (by identity, as drivers are shared among APIs with the same connection) and the
@@ -168,12 +173,27 @@ impl Hubs {
     pub fn new(options: HubOptions, metrics: Arc<StreamMetrics>) -> Arc<Self> {
         let turns = Turns::new(options.catch_up_readers, &metrics);
         let measuring = Arc::new(Semaphore::new(lag::AT_ONCE));
-        Arc::new(Self { options, metrics, turns, measuring, running: Mutex::default() })
+        Arc::new(Self {
+            options,
+            metrics,
+            turns,
+            measuring,
+            running: Mutex::default(),
+            groups: Groups::default(),
+        })
     }
 
     /// The counters of these hubs.
     pub const fn metrics(&self) -> &Arc<StreamMetrics> {
         &self.metrics
+    }
+
+    pub(crate) const fn options(&self) -> &HubOptions {
+        &self.options
+    }
+
+    pub(crate) const fn groups(&self) -> &Groups {
+        &self.groups
     }
 
     /// A new client of these topics. Resolves once everything published from now on will reach it; fails

@@ -5,7 +5,8 @@
 //! number, not a consumer. A client that is too slow finds its place overwritten: it is told how much it
 //! missed, or is stopped, or reads what it missed from the broker and then [goes on in the ring](Lag). It never
 //! slows the hub or another client, and never makes it keep more. [`Positions`] keeps how far the readers have come that
-//! outlive a connection, [`Notes`] what else does.
+//! outlive a connection, [`Notes`] what else does. Clients that share work are members of a [group](Hubs::join_group)
+//! instead, whose reader deals out each message to one of them.
 //!
 //! Nothing here knows HTTP, policies or any particular broker.
 
@@ -13,6 +14,8 @@ mod alone;
 mod brought;
 mod catch_up;
 mod cursor;
+mod dealing;
+mod group;
 mod handed_out;
 mod hub;
 mod in_ring;
@@ -27,6 +30,7 @@ mod turns;
 mod window;
 
 pub use cursor::{Begin, Cursor, Joining, Lag, Step};
+pub use group::{Confirm, NoGroup, Sharing};
 pub use hub::{HubOptions, Hubs};
 pub use lag::behind;
 pub use metrics::StreamMetrics;

@@ -7,11 +7,13 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 pub struct StreamMetrics {
     /// Broker consumers that hubs hold open now.
     pub hub_consumers: Gauge,
+    /// Broker consumers that groups of clients hold open now.
+    pub group_consumers: Gauge,
     /// Readers that a single client holds open now, to read what lies before its hub's ring.
     pub client_readers: Gauge,
-    /// Messages that hubs have read from brokers.
+    /// Messages that hubs and groups have read from brokers.
     pub messages_read: Counter,
-    /// Times that a hub found its position gone at the broker and had to go on behind a gap.
+    /// Times that a hub or a group found its position gone at the broker and had to go on behind a gap.
     pub positions_lost: Counter,
 }
 

@@ -159,6 +159,7 @@ mod tests {
             };
             let broker = Broker::parse(kind, kind, Some(settings)).unwrap();
             let claimed = brokers.open(&broker.configuration).unwrap().capabilities();
+            assert_eq!(broker.configuration.keeps_messages(), claimed.replay, "{kind}");
             let headers = match claimed.headers {
                 HeaderSupport::None => "none",
                 HeaderSupport::Joined => "joined",

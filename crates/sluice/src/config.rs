@@ -99,6 +99,8 @@ pub(crate) struct Limits {
     /// Broker consumers that single clients may hold at the same time to read older messages; further
     /// clients wait their turn.
     pub(crate) catch_up_readers: usize,
+    /// Groups of clients that one API may have open at the same time; clients of further ones get 503.
+    pub(crate) groups_of_one_api: usize,
     /// Milliseconds that a topic set is still read after its last client has gone.
     pub(crate) linger_ms: u64,
 }
@@ -122,6 +124,7 @@ impl Default for Limits {
             ring_messages: hub.ring_messages,
             ring_bytes: hub.ring_bytes,
             catch_up_readers: hub.catch_up_readers,
+            groups_of_one_api: hub.max_groups,
             linger_ms: milliseconds(hub.linger),
         }
     }
@@ -297,6 +300,7 @@ impl Config {
             ("limits.ringMessages", limits.ring_messages as u64, 1, 1 << 32),
             ("limits.ringBytes", limits.ring_bytes as u64, 1024, tebibyte),
             ("limits.catchUpReaders", limits.catch_up_readers as u64, 1, 10_000),
+            ("limits.groupsOfOneApi", limits.groups_of_one_api as u64, 1, 10_000),
             ("limits.lingerMs", limits.linger_ms, 0, day),
             ("webhooks.maxCalls", self.webhooks.max_calls as u64, 1, 100_000),
             ("webhooks.heldMessages", self.webhooks.held_messages as u64, 1, 1_000_000),
@@ -334,6 +338,7 @@ impl Config {
                 ring_messages: limits.ring_messages,
                 ring_bytes: limits.ring_bytes,
                 catch_up_readers: limits.catch_up_readers,
+                max_groups: limits.groups_of_one_api,
                 linger: Duration::from_millis(limits.linger_ms),
                 open_timeout: Duration::from_millis(limits.open_timeout_ms),
             },

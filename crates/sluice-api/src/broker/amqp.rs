@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BrokerSettings, Side, chosen, security, yes};
+use super::{BrokerSettings, Side, chosen, group_problem, security, yes};
 use crate::{BrokerSecurity, Problem, Secret};
 
 /// Settings of `amqp`.
@@ -25,9 +25,14 @@ pub struct AmqpConfig {
     /// more.
     #[serde(default = "default_credit")]
     pub link_credit: u32,
+    /// Bytes that a message may have at the most when it is published, encoded, with its headers; 1,024 at least. What
+    /// is larger is refused and not sent. The broker's own limit counts where it says a smaller one, and alone when this
+    /// is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_message_size: Option<u32>,
     /// Reading.
     #[serde(default)]
-    pub consumer: AmqpTopics,
+    pub consumer: AmqpConsumer,
     /// Publishing.
     #[serde(default)]
     pub producer: AmqpTopics,
@@ -37,11 +42,33 @@ pub struct AmqpConfig {
     pub security: Option<BrokerSecurity>,
 }
 
-/// The topics of one direction.
+/// How topics are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AmqpConsumer {
+    /// Whether receivers may read. Default true.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Addresses: `topic://a/b` or `a/b`, and `queue://name`.
+    #[serde(default)]
+    pub topics: Vec<String>,
+    /// The group that web clients are members of: each message goes to one of them. It may hold expressions of the
+    /// client. Without it, and where it comes to nothing, clients are in no group and get every message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<String>,
+}
+
+impl Default for AmqpConsumer {
+    fn default() -> Self {
+        Self { enabled: true, topics: Vec::new(), group_id: None }
+    }
+}
+
+/// How topics are published to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AmqpTopics {
-    /// Whether receivers may use this direction. Default true.
+    /// Whether receivers may publish. Default true.
     #[serde(default = "yes")]
     pub enabled: bool,
     /// Addresses: `topic://a/b` or `a/b`, and `queue://name`.
@@ -131,7 +158,11 @@ impl BrokerSettings for AmqpConfig {
     }
 
     fn keep_connection(&mut self) {
-        (self.consumer, self.producer) = (AmqpTopics::default(), AmqpTopics::default());
+        (self.consumer, self.producer) = (AmqpConsumer::default(), AmqpTopics::default());
+    }
+
+    fn group_id(&self) -> Option<&str> {
+        self.consumer.group_id.as_deref()
     }
 
     fn to_value(&self) -> Value {
@@ -150,10 +181,14 @@ impl BrokerSettings for AmqpConfig {
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = security::problems_of(self.security.as_ref());
-        problems.extend(connection_problems(self.endpoint(), self.security.as_ref(), self.link_credit));
+        problems.extend(connection_problems(self.endpoint(), self.security.as_ref()));
+        problems.extend(bound_problems(self.link_credit, self.maximum_message_size));
         if self.virtual_host.as_ref().is_some_and(|host| host.is_empty() || host.len() > 255) {
             problems.push(invalid("virtualHost", "Give 1 to 255 bytes, or leave it out."));
         }
+        let text = "RabbitMQ keeps no topics for a group by AMQP 1.0; use the broker 'rabbitmq'.";
+        let unshared = (self.addresses == AmqpAddresses::Rabbitmq).then_some(text);
+        problems.extend(group_problem(self.group_id(), unshared));
         problems
     }
 
@@ -164,6 +199,9 @@ impl BrokerSettings for AmqpConfig {
 
 pub(super) const TOPIC_RULE: &str = "topic:// or queue:// and a name (a name alone is a topic), 250 bytes at the most; \
                                      wildcards for reading only";
+
+/// A message of so many bytes has room for headers and little else.
+const LEAST_MESSAGE: u32 = 1024;
 
 pub(super) const fn default_credit() -> u32 {
     500
@@ -188,7 +226,6 @@ pub(super) fn invalid(field: &str, message: impl Into<String>) -> Problem {
 pub(super) fn connection_problems(
     endpoint: Result<BrokerEndpoint, String>,
     security: Option<&BrokerSecurity>,
-    link_credit: u32,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     match endpoint {
@@ -199,8 +236,17 @@ pub(super) fn connection_problems(
         }
         Ok(_) => {}
     }
+    problems
+}
+
+/// The rules on numbers that Solace and other brokers share.
+pub(super) fn bound_problems(link_credit: u32, maximum_message_size: Option<u32>) -> Vec<Problem> {
+    let mut problems = Vec::new();
     if !(1..=10_000).contains(&link_credit) {
         problems.push(invalid("linkCredit", "Give a number from 1 to 10000."));
+    }
+    if maximum_message_size.is_some_and(|bytes| bytes < LEAST_MESSAGE) {
+        problems.push(invalid("maximumMessageSize", format!("Give {LEAST_MESSAGE} bytes or more.")));
     }
     problems
 }
@@ -240,6 +286,8 @@ mod tests {
         assert_eq!(fields(json!({"url": "amqps://h", "linkCredit": 0})), ["linkCredit"]);
         assert_eq!(fields(json!({"url": "amqps://h", "linkCredit": 10_001})), ["linkCredit"]);
         assert_eq!(fields(json!({"url": "amqps://h", "virtualHost": ""})), ["virtualHost"]);
+        assert_eq!(fields(json!({"url": "amqp://h", "maximumMessageSize": 1023})), ["maximumMessageSize"]);
+        assert!(problems(json!({"url": "amqp://h", "maximumMessageSize": 1024})).is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BrokerSettings, Side, chosen, yes};
+use super::{BrokerSettings, Side, chosen, group_problem, yes};
 use crate::{AutoOffsetReset, Problem, Secret, validate::is_topic_name};
 
 pub use self::{
@@ -174,6 +174,10 @@ impl BrokerSettings for KafkaConfig {
         self.consumer.auto_offset_reset
     }
 
+    fn group_id(&self) -> Option<&str> {
+        self.consumer.group_id.as_deref()
+    }
+
     fn encodes_ids(&self) -> bool {
         self.consumer.encode_message_id
     }
@@ -222,6 +226,7 @@ impl BrokerSettings for KafkaConfig {
         self.check_names(&mut problems);
         self.check_auto_create(&mut problems);
         problems.extend(properties::problems(&self.properties));
+        problems.extend(group_problem(self.group_id(), None));
         problems
     }
 }

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BrokerSettings, chosen, yes};
-use crate::{AutoOffsetReset, ConsumerSettings};
+use super::{BrokerSettings, chosen, group_problem, yes};
+use crate::{AutoOffsetReset, ConsumerSettings, Problem};
 
 /// Settings of `log`: those of `kafka` without addresses and credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -72,6 +72,14 @@ impl BrokerSettings for LogConfig {
 
     fn encodes_ids(&self) -> bool {
         self.consumer.encode_message_id
+    }
+
+    fn group_id(&self) -> Option<&str> {
+        self.consumer.group_id.as_deref()
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        group_problem(self.group_id(), None).into_iter().collect()
     }
 
     fn to_value(&self) -> Value {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::Value;
 
-use super::{BrokerSettings, Side, security, yes};
+use super::{BrokerSettings, Side, group_problem, security, yes};
 use crate::{BrokerSecurity, Problem, Secret};
 
 /// Settings of `mqtt5`.
@@ -138,6 +138,11 @@ pub struct MqttConsumer {
     /// others. Without it each gateway gets every message. MQTT 5 only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<String>,
+    /// The group that web clients are members of, at the broker a shared subscription: each message goes to one of them.
+    /// It may hold expressions of the client. Without it, and where it comes to nothing, clients are in no group and get
+    /// every message. MQTT 5 only, at qos 1 or 2, and not beside `share`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<String>,
     /// How many messages of QoS 1 and 2 may be on their way or unacknowledged at a time. From 1 to 65535, default
     /// 1000. MQTT 3.1.1 has no such bound and takes none; the broker's own holds there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,6 +160,7 @@ impl Default for MqttConsumer {
             topics: Vec::new(),
             qos: at_least_once(),
             share: None,
+            group_id: None,
             receive_maximum: None,
             retained: MqttRetained::New,
         }
@@ -319,6 +325,21 @@ impl MqttConfig {
         );
     }
 
+    /// Why readers cannot share the messages, where they cannot.
+    fn unshared(&self) -> Option<&'static str> {
+        if self.version == MqttVersion::V311 {
+            Some(
+                "A group is a shared subscription, which MQTT 3.1.1 does not have; leave it out, or use version 5.",
+            )
+        } else if self.consumer.qos == 0 {
+            Some("At qos 0 the broker keeps nothing for a group; use consumer.qos 1 or 2.")
+        } else if self.consumer.share.is_some() {
+            Some("With consumer.share all that is read is one shared subscription; leave out one of the two.")
+        } else {
+            None
+        }
+    }
+
     fn check_publishing(&self, rule: &mut impl FnMut(bool, &str, &str)) {
         let (producer, is_v5) = (&self.producer, self.version == MqttVersion::V5);
         rule(
@@ -372,7 +393,12 @@ impl BrokerSettings for MqttConfig {
         self.topic = None;
         let (consumer, producer) = (&mut self.consumer, &mut self.producer);
         (consumer.enabled, consumer.topic, consumer.topics) = (true, None, Vec::new());
+        consumer.group_id = None;
         (producer.enabled, producer.topic, producer.topics) = (true, None, Vec::new());
+    }
+
+    fn group_id(&self) -> Option<&str> {
+        self.consumer.group_id.as_deref()
     }
 
     fn to_value(&self) -> Value {
@@ -413,6 +439,7 @@ impl BrokerSettings for MqttConfig {
         self.check_connection(&mut rule);
         self.check_reading(&mut rule);
         self.check_publishing(&mut rule);
+        problems.extend(group_problem(self.group_id(), self.unshared()));
         problems
     }
 

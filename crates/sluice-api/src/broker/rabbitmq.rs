@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{BrokerSettings, Side, security, yes};
+use super::{BrokerSettings, Side, group_problem, security, yes};
 use crate::{BrokerSecurity, Problem, Secret};
 
 /// AMQP 0-9-1 says names in short strings, and those have a byte for their length.
@@ -61,6 +61,11 @@ pub struct RabbitmqConsumer {
     /// A queue that is there already, read as it is in place of binding one. It has one reader at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
+    /// The group that web clients are members of, at the broker a durable queue: each message goes to one of them. It may
+    /// hold expressions of the client. Without it, and where it comes to nothing, clients are in no group and get every
+    /// message. Not with `queue`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<String>,
     /// Messages of one reader that are on their way and not acknowledged, 1 to 65535. Default 1000.
     #[serde(default = "prefetch")]
     pub prefetch: u16,
@@ -77,6 +82,7 @@ impl Default for RabbitmqConsumer {
             routing_keys: Vec::new(),
             exchange: None,
             queue: None,
+            group_id: None,
             prefetch: prefetch(),
             durable_queue: RabbitmqQueue::default(),
         }
@@ -276,7 +282,12 @@ impl BrokerSettings for RabbitmqConfig {
         (self.consumer.enabled, self.producer.enabled) = (true, true);
         (self.consumer.routing_key, self.producer.routing_key) = (None, None);
         self.consumer.routing_keys.clear();
+        self.consumer.group_id = None;
         self.producer.routing_keys.clear();
+    }
+
+    fn group_id(&self) -> Option<&str> {
+        self.consumer.group_id.as_deref()
     }
 
     fn to_value(&self) -> Value {
@@ -332,6 +343,8 @@ impl BrokerSettings for RabbitmqConfig {
             }
         }
         consumer.check(&mut refuse);
+        let text = "A queue that is there already has one reader; leave out consumer.queue, and the group has its own.";
+        problems.extend(group_problem(self.group_id(), consumer.queue.as_ref().map(|_| text)));
         problems
     }
 

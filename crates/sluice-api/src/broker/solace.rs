@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    AmqpTopics, BrokerEndpoint, BrokerSettings, MqttConfig, Side,
-    amqp::{TOPIC_RULE, connection_problems, default_credit, invalid, is_address, topic_name},
-    chosen, security,
+    AmqpConsumer, AmqpTopics, BrokerEndpoint, BrokerSettings, MqttConfig, Side,
+    amqp::{
+        TOPIC_RULE, bound_problems, connection_problems, default_credit, invalid, is_address, topic_name,
+    },
+    chosen, group_problem, security,
 };
 use crate::{BrokerSecurity, Problem, Secret};
 
@@ -30,13 +32,18 @@ pub struct SolaceConfig {
     /// more. By AMQP only.
     #[serde(default = "default_credit")]
     pub link_credit: u32,
+    /// Bytes that a message may have at the most when it is published, encoded, with its headers; 1,024 at least. What
+    /// is larger is refused and not sent. The broker's own limit counts where it says a smaller one, and alone when this
+    /// is absent. By AMQP only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_message_size: Option<u32>,
     /// The broker's management, where queues and their subscriptions are to be made. Without it they must be there, or
     /// the broker's client profile must allow that they are made by who binds to them. By AMQP only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub semp: Option<SolaceSemp>,
     /// Reading.
     #[serde(default)]
-    pub consumer: AmqpTopics,
+    pub consumer: AmqpConsumer,
     /// Publishing.
     #[serde(default)]
     pub producer: AmqpTopics,
@@ -133,7 +140,11 @@ impl BrokerSettings for SolaceConfig {
     }
 
     fn keep_connection(&mut self) {
-        (self.consumer, self.producer) = (AmqpTopics::default(), AmqpTopics::default());
+        (self.consumer, self.producer) = (AmqpConsumer::default(), AmqpTopics::default());
+    }
+
+    fn group_id(&self) -> Option<&str> {
+        self.consumer.group_id.as_deref()
     }
 
     fn to_value(&self) -> Value {
@@ -161,19 +172,25 @@ impl BrokerSettings for SolaceConfig {
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = security::problems_of(self.security.as_ref());
-        problems.extend(connection_problems(self.endpoint(), self.security.as_ref(), self.link_credit));
+        problems.extend(connection_problems(self.endpoint(), self.security.as_ref()));
+        problems.extend(bound_problems(self.link_credit, self.maximum_message_size));
         if self.vpn_name.as_ref().is_some_and(|vpn| vpn.is_empty() || vpn.len() > 32) {
             problems.push(invalid("vpnName", "A message VPN has a name of 1 to 32 bytes."));
         }
         if let Some(semp) = &self.semp {
             problems.extend(semp.problems());
         }
+        let text =
+            "A topic endpoint of Solace has one reader; with 'semp' the gateway makes a queue for the group.";
+        let is_sole = self.transport == SolaceTransport::Amqp && self.semp.is_none();
+        problems.extend(group_problem(self.group_id(), is_sole.then_some(text)));
         if self.transport == SolaceTransport::Mqtt {
             let text = "By MQTT there is no such thing: leave it out, or choose the transport 'amqp'.";
             let given = [
                 ("vpnName", self.vpn_name.is_some()),
                 ("semp", self.semp.is_some()),
                 ("linkCredit", self.link_credit != default_credit()),
+                ("maximumMessageSize", self.maximum_message_size.is_some()),
             ];
             problems.extend(given.iter().filter(|(_, given)| *given).map(|(field, _)| invalid(field, text)));
         }
@@ -223,9 +240,11 @@ mod tests {
             assert_eq!(fields(json!({"url": "tcp://h", "semp": semp})), ["semp.url"], "errors tell the url");
         }
         let by_mqtt = json!({
-            "url": "tcp://h", "transport": "mqtt", "vpnName": "v", "semp": semp, "linkCredit": 7
+            "url": "tcp://h", "transport": "mqtt", "vpnName": "v", "semp": semp, "linkCredit": 7,
+            "maximumMessageSize": 2048
         });
-        assert_eq!(fields(by_mqtt), ["vpnName", "semp", "linkCredit"]);
+        assert_eq!(fields(by_mqtt), ["vpnName", "semp", "linkCredit", "maximumMessageSize"]);
+        assert_eq!(fields(json!({"url": "tcp://h", "maximumMessageSize": 1})), ["maximumMessageSize"]);
     }
 
     #[test]

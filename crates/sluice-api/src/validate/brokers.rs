@@ -3,13 +3,16 @@
 use std::collections::HashSet;
 
 use super::required;
-use crate::{AutoOffsetReset, Broker, BrokerConfig, EventApi, Problem, Side, has_expression};
+use crate::{
+    AutoOffsetReset, Broker, BrokerConfig, EventApi, Problem, Qos, ReceiverConfig, Side, has_expression,
+};
 
 /// Bounds on what a definition may hold. Topic names have room in the file names of the embedded log; Kafka
 /// would take nine more characters.
 const MAX_BROKERS: usize = 16;
 const MAX_TOPICS: usize = 64;
 const MAX_TOPIC_LENGTH: usize = 240;
+const MAX_GROUP_LENGTH: usize = 128;
 
 pub(super) fn check(api: &EventApi, problems: &mut Vec<Problem>) {
     let Some(first) = api.brokers.first() else {
@@ -29,6 +32,30 @@ pub(super) fn check(api: &EventApi, problems: &mut Vec<Problem>) {
             super::groups::topics_of_others(&format!("{path}.configuration"), broker, problems);
         }
         check_settings(&path, broker, problems);
+        check_group(api, &path, broker, problems);
+    }
+}
+
+/// The members of a group have no position of their own, so only streams without one can share messages.
+fn check_group(api: &EventApi, path: &str, broker: &Broker, problems: &mut Vec<Problem>) {
+    if broker.configuration.group_id().is_none() {
+        return;
+    }
+    let unfit = api.receivers.iter().find(|receiver| {
+        let is_stream =
+            matches!(receiver.configuration, ReceiverConfig::Sse(_) | ReceiverConfig::Websocket(_));
+        let fits = is_stream && matches!(receiver.qos, Qos::None | Qos::Auto);
+        receiver.configuration.delivers() && !fits
+    });
+    if let Some(receiver) = unfit {
+        let message = format!(
+            "The receiver '{}' with qos '{}' cannot share the messages of a group: only 'sse' and 'websocket' with \
+             'none' or 'auto' can. Leave out the group, or put this receiver into an API of its own.",
+            receiver.connector,
+            receiver.qos.as_str()
+        );
+        let path = format!("{path}.configuration.consumer.groupId");
+        problems.push(Problem::new(path, "endpoints.configuration.invalid", message));
     }
 }
 
@@ -96,6 +123,12 @@ pub fn is_topic_name(topic: &str) -> bool {
     (1..=MAX_TOPIC_LENGTH).contains(&topic.len())
         && !matches!(topic, "." | "..")
         && topic.bytes().all(allowed)
+}
+
+/// Whether clients can share messages under this name: 1 to 128 letters, digits, `.`, `_` or `-`.
+pub fn is_group_name(group: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (1..=MAX_GROUP_LENGTH).contains(&group.len()) && group.bytes().all(allowed)
 }
 
 pub(super) fn check_topics(path: &str, side: Side, broker: &BrokerConfig, problems: &mut Vec<Problem>) {

@@ -68,6 +68,7 @@ fn check_alike(leader: &Broker, broker: &Broker, found: &mut Vec<Problem>) {
         ("topics", one.publish_topics() != other.publish_topics()),
         ("topics", one.deliver_topics() != other.deliver_topics()),
         ("consumer.autoOffsetReset", one.auto_offset_reset() != other.auto_offset_reset()),
+        ("consumer.groupId", one.group_id() != other.group_id()),
         ("producer.key", one.key() != other.key()),
     ];
     if let Some((field, _)) = unlike.into_iter().find(|(_, unlike)| *unlike) {

@@ -9,7 +9,7 @@ mod receivers;
 #[cfg(test)]
 mod tests;
 
-pub use brokers::is_topic_name;
+pub use brokers::{is_group_name, is_topic_name};
 pub(crate) use receivers::is_token;
 
 use crate::{EventApi, HttpPath, Limits, Problem};
@@ -53,6 +53,10 @@ impl EventApi {
         if !(1..=Limits::MAX_BODY_BYTES).contains(&self.limits.max_body_bytes) {
             let message = format!("Must be from 1 to {} bytes.", Limits::MAX_BODY_BYTES);
             problems.push(Problem::new("limits.maxBodyBytes", "limits.range", message));
+        }
+        if !(1..=Limits::MAX_CLIENT_CONNECTIONS).contains(&self.limits.client_connections) {
+            let message = format!("Must be from 1 to {}.", Limits::MAX_CLIENT_CONNECTIONS);
+            problems.push(Problem::new("limits.clientConnections", "limits.range", message));
         }
         let guarantees = self.guarantees.problems();
         problems.extend(guarantees.into_iter().map(|problem| problem.within("guarantees")));

@@ -69,6 +69,10 @@ fn every_rule_names_the_field_that_breaks_it() {
         refused("/limits", json!({ "maxBodyBytes": limit }), "limits.maxBodyBytes", "limits.range");
     }
     assert!(with("/limits", json!({ "maxBodyBytes": 64 << 20 })).is_empty());
+    for limit in [0, 1001] {
+        refused("/limits", json!({ "clientConnections": limit }), "limits.clientConnections", "limits.range");
+    }
+    assert!(with("/limits", json!({ "clientConnections": 1000 })).is_empty());
     for window in [999, 86_400_001] {
         let guarantees = json!({ "idempotencyWindowMs": window });
         refused("/guarantees", guarantees, "guarantees.idempotencyWindowMs", "guarantees.range");
@@ -302,6 +306,12 @@ fn brokers_of_a_group_are_used_as_one() {
             })),
             "brokers[1].configuration.consumer.autoOffsetReset",
         ),
+        (
+            configuration(json!({
+                "bootstrapServers": "b:9092", "topics": ["t"], "consumer": { "groupId": "g" },
+            })),
+            "brokers[1].configuration.consumer.groupId",
+        ),
         (configuration(json!({ "bootstrapServers": "a:9092", "topics": ["t"] })), "brokers[1].configuration"),
     ] {
         let problems = other(&settings);
@@ -310,6 +320,101 @@ fn brokers_of_a_group_are_used_as_one() {
     let secondary = json!({ "secondary": true });
     let none = grouped(&[member("a", &secondary), member("b", &secondary)]);
     assert_eq!(none.iter().map(|problem| &*problem.path).collect::<Vec<_>>(), ["brokers[0].secondary"]);
+}
+
+/// What is wrong with the groups of an API with this broker and these receivers, as messages.
+fn group_problems(kind: &str, settings: &Value, receivers: &Value) -> Vec<String> {
+    let mut api = api();
+    api["receivers"] = receivers.clone();
+    api["brokers"] = json!([{ "name": "b", "type": kind, "configuration": settings }]);
+    let problems = EventApi::from_document(api).err().unwrap_or_default();
+    let of_group = |problem: Problem| {
+        assert_eq!(problem.path, "brokers[0].configuration.consumer.groupId", "{}", problem.message);
+        problem.message
+    };
+    problems.into_iter().map(of_group).collect()
+}
+
+#[test]
+fn a_group_has_a_name_of_bounded_length_or_an_expression() {
+    for (group, sound) in [
+        (json!("workers"), true),
+        (json!("x".repeat(128)), true),
+        (json!("{#request.headers['x-group'][0]}"), true),
+        (json!("team {#request.headers['x-group'][0]}"), true),
+        (json!(null), true),
+        (json!(""), false),
+        (json!("x".repeat(129)), false),
+        (json!("a/b"), false),
+        (json!("a~b"), false),
+    ] {
+        let settings = json!({ "topics": ["t"], "consumer": { "groupId": group } });
+        assert_eq!(
+            group_problems("log", &settings, &json!([{ "type": "sse" }])).is_empty(),
+            sound,
+            "{group}"
+        );
+    }
+}
+
+#[test]
+fn only_streams_that_tell_no_positions_share_messages() {
+    let told = |receivers: &Value| {
+        let settings = json!({ "topics": ["t"], "consumer": { "groupId": "g" } });
+        group_problems("log", &settings, receivers)
+    };
+    let frames = json!({ "frames": "json" });
+    for (receiver, sound) in [
+        (json!({ "type": "sse", "qos": "none" }), true),
+        (json!({ "type": "sse", "qos": "auto" }), true),
+        (json!({ "type": "sse", "qos": "at-least-once" }), false),
+        (json!({ "type": "websocket", "qos": "auto" }), true),
+        (json!({ "type": "websocket", "qos": "at-most-once", "configuration": frames }), false),
+        (json!({ "type": "http-post", "qos": "at-least-once" }), true),
+        (json!({ "type": "http-get" }), false),
+        (json!({ "type": "webhook" }), false),
+    ] {
+        let problems = told(&json!([receiver]));
+        assert_eq!(problems.is_empty(), sound, "{receiver}: {problems:?}");
+        assert!(problems.iter().all(|message| message.contains("API of its own")));
+    }
+}
+
+#[test]
+fn a_group_is_refused_where_its_broker_has_none() {
+    let with = |mut settings: Value, more: Value| {
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        settings
+    };
+    let group = json!({ "topics": ["t"], "groupId": "g" });
+    let mqtt =
+        |more: Value| with(json!({ "serverHost": "h", "serverPort": 1, "producer": { "topic": "t" } }), more);
+    let solace = |more: Value| with(json!({ "url": "tcp://h:1", "consumer": group }), more);
+    let semp = json!({ "url": "http://h:8080", "username": "u", "password": "p" });
+    let rabbitmq = |consumer: Value| json!({ "serverHost": "h", "serverPort": 1, "consumer": consumer });
+    for (kind, settings, why) in [
+        ("kafka", json!({ "bootstrapServers": "k:1", "consumer": group }), None),
+        ("mqtt5", mqtt(json!({ "consumer": group })), None),
+        ("mqtt5", mqtt(json!({ "consumer": group, "version": "3.1.1" })), Some("3.1.1")),
+        ("mqtt5", mqtt(json!({ "consumer": with(group.clone(), json!({ "qos": 0 })) })), Some("qos 0")),
+        ("mqtt5", mqtt(json!({ "consumer": with(group.clone(), json!({ "share": "s" })) })), Some("share")),
+        ("amqp", json!({ "url": "amqp://h:1", "consumer": group }), None),
+        (
+            "amqp",
+            json!({ "url": "amqp://h:1", "consumer": group, "addresses": "rabbitmq" }),
+            Some("rabbitmq"),
+        ),
+        ("solace", solace(json!({})), Some("semp")),
+        ("solace", solace(json!({ "semp": semp })), None),
+        ("solace", solace(json!({ "transport": "mqtt" })), None),
+        ("rabbitmq", rabbitmq(json!({ "routingKey": "t", "groupId": "g" })), None),
+        ("rabbitmq", rabbitmq(json!({ "queue": "q", "groupId": "g" })), Some("consumer.queue")),
+    ] {
+        let problems = group_problems(kind, &settings, &json!([{ "type": "sse" }]));
+        assert_eq!(problems.len(), usize::from(why.is_some()), "{kind} {settings}: {problems:?}");
+        let told = problems.iter().zip(why);
+        told.for_each(|(message, why)| assert!(message.contains(why), "{message}"));
+    }
 }
 
 #[test]

@@ -9,12 +9,13 @@ use sluice_broker::{
     conformance::{Subject, Wrong},
     conformance_suite,
 };
-use sluice_message::Topic;
+use sluice_broker_amqp::AmqpOptions;
+use sluice_message::{Message, Topic};
 use tokio::task::JoinSet;
 
 use crate::support::{
     CREDIT, TOO_LARGE, amqp, auth, commit, consume, credentials, group, messages, next, open, options,
-    payloads, publish, quick, try_publish, unused_name, variable,
+    payloads, publish, quick, step, try_publish, unused_name, variable,
 };
 
 fn at(address: &str) -> AmqpConfig {
@@ -174,4 +175,18 @@ async fn refused_addresses_do_no_harm_to_others_on_the_connection() {
     while let Some(ended) = publishers.join_next().await {
         ended.unwrap_or_else(|error| panic!("{error}"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_larger_than_is_read_is_rejected_and_holds_up_nothing() {
+    let driver = open(&config(), AmqpOptions { message_kib: 64, ..options() });
+    let queue: Topic = format!("queue://{}", unused_name("large")).into();
+    let sized = |bytes| Message::builder().payload(vec![b'x'; bytes]).build();
+    for bytes in [63 << 10, 64 << 10, 1] {
+        step("publish", driver.publish(&queue, sized(bytes))).await.expect("the broker takes it");
+    }
+    let mut reader = consume(&driver, &queue, group("any", true)).await;
+    let sizes =
+        messages(&mut reader, 2).await.iter().map(|message| message.payload().len()).collect::<Vec<_>>();
+    assert_eq!(sizes, [63 << 10, 1]);
 }

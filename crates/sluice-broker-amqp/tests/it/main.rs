@@ -10,6 +10,7 @@
 )]
 
 mod artemis;
+mod outages;
 mod outcomes;
 mod peer;
 mod provisioning;

@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, task::Poll, time::Duration};
 
+use futures_util::future::join_all;
 use sluice_broker::{BatchLimit, BrokerDriver, ErrorKind};
 use sluice_broker_amqp::AmqpOptions;
 use sluice_message::{Message, Topic};
@@ -58,6 +59,14 @@ async fn a_message_over_the_links_limit_is_refused_before_it_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_is_told_the_largest_message_that_is_read() {
+    let peer = Peer::start().await;
+    let driver = open_solace(&solace(&peer.address, None), AmqpOptions { message_kib: 64, ..options() });
+    consume(&driver, &"a".into(), group("g", true)).await;
+    assert_eq!(*peer.state.largest.lock().expect("no test panics with it"), [Some(64 << 10)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn more_than_may_be_under_way_is_told_as_overload() {
     let peer = Peer::start().await;
     let bounds = AmqpOptions { queue_messages: 2, ..quick() };
@@ -78,6 +87,26 @@ async fn more_than_may_be_under_way_is_told_as_overload() {
     let error =
         step("publish", driver.publish(&topic, large)).await.expect_err("it is more than all the room");
     assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_who_wait_on_a_link_that_is_closed_go_on_by_another() {
+    let peer = Peer::start().await;
+    let driver = open_solace(&solace(&peer.address, None), options());
+    let topic: Topic = "closing".into();
+    publish(&driver, &topic, "the last on the first link").await;
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let mut publish = driver.publish(&topic, message("waits"));
+        let polled = poll_fn(|context| Poll::Ready(publish.as_mut().poll(context))).await;
+        assert!(polled.is_pending());
+        waiting.push(publish);
+    }
+    peer.state.close.notify_one();
+    for published in step("publish", join_all(waiting)).await {
+        published.unwrap_or_else(|error| panic!("{error}"));
+    }
+    publish(&driver, &topic, "and others go on").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

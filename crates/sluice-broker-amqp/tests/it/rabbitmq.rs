@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use fe2o3_amqp::{Connection, Sender, Session, sasl_profile::SaslProfile};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join, join_all};
 use sluice_api::{AmqpAddresses, AmqpConfig, BrokerSecurity};
 use sluice_broker::{
     BrokerDriver, ErrorKind,
     conformance::{Subject, Wrong},
     conformance_suite,
 };
-use sluice_message::Topic;
+use sluice_broker_amqp::AmqpOptions;
+use sluice_message::{Message, Topic};
 
 use crate::support::{
-    TOO_LARGE, amqp, auth, certificates, commit, consume, credentials, group, messages, open, options,
-    payloads, publish, quick, try_consume, try_publish, unused_name, variable,
+    TOO_LARGE, amqp, auth, certificates, commit, consume, credentials, group, message, messages, open,
+    options, payloads, publish, quick, step, try_consume, try_publish, unused_name, variable,
 };
 
 fn at(address: &str) -> AmqpConfig {
@@ -147,4 +148,50 @@ async fn certificates_and_passwords_connect_over_tls() {
         publish(&driver, &topic, "through").await;
         assert_eq!(payloads(&mut reader, 1).await, ["through"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_over_the_brokers_limit_is_too_large_and_harms_no_other() {
+    let driver = open(&config(), AmqpOptions { queue_kib: 64 << 10, ..options() });
+    let topic: Topic = unused_name("over-the-limit").into();
+    publish(&driver, &topic, "before").await;
+    // RabbitMQ ends the session, with all that is under way on it.
+    let large = || Message::builder().payload(vec![b'x'; 3 << 20]).build();
+    let others = join_all((0..50).map(|_| driver.publish(&topic, message("other"))));
+    let (refused, others) = step("publish", join(driver.publish(&topic, large()), others)).await;
+    let error = refused.expect_err("RabbitMQ takes 2 MiB");
+    assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
+    assert!(error.message.contains("2097152"), "{error}");
+    assert!(others.iter().all(Result::is_ok), "{others:?}");
+    // Now the limit is known.
+    let error = step("publish", driver.publish(&topic, large())).await.expect_err("RabbitMQ takes 2 MiB");
+    assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
+    let largest = Message::builder().payload(vec![b'x'; 2 << 20]).build();
+    step("publish the largest", driver.publish(&topic, largest)).await.expect("RabbitMQ takes it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_over_the_set_size_is_not_sent() {
+    let small = AmqpConfig { maximum_message_size: Some(4096), ..config() };
+    let driver = open(&small, options());
+    let topic: Topic = unused_name("over-the-setting").into();
+    let sized = |bytes| Message::builder().payload(vec![b'x'; bytes]).build();
+    let error = step("publish", driver.publish(&topic, sized(4096))).await.expect_err("headers come on top");
+    assert_eq!(error.kind, ErrorKind::TooLarge, "{error}");
+    assert!(error.message.contains("maximumMessageSize allows 4096"), "{error}");
+    step("publish", driver.publish(&topic, sized(3800))).await.expect("it is within the limit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_larger_than_is_read_is_rejected_and_holds_up_nothing() {
+    let driver = open(&config(), AmqpOptions { message_kib: 64, ..options() });
+    let queue: Topic = new_queue("large").await;
+    let sized = |bytes| Message::builder().payload(vec![b'x'; bytes]).build();
+    for bytes in [63 << 10, 64 << 10, 1] {
+        step("publish", driver.publish(&queue, sized(bytes))).await.expect("the broker takes it");
+    }
+    let mut reader = consume(&driver, &queue, group("any", true)).await;
+    let sizes =
+        messages(&mut reader, 2).await.iter().map(|message| message.payload().len()).collect::<Vec<_>>();
+    assert_eq!(sizes, [63 << 10, 1]);
 }

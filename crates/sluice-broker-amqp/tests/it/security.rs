@@ -10,15 +10,20 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use sluice_api::{
-    BrokerKeyStore, BrokerSecurity, BrokerTls, BrokerTrustStore, Secret, SolaceConfig, StoreType,
+    AmqpAddresses, BrokerKeyStore, BrokerSecurity, BrokerTls, BrokerTrustStore, Secret, SolaceConfig,
+    StoreType,
 };
 use sluice_broker::{BrokerDriver, ErrorKind};
 use sluice_broker_amqp::Amqp;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
     peer::{Peer, USER},
-    support::{auth, open_solace, options, publish, quick, solace, step},
+    support::{amqp, auth, certificates, open, open_solace, options, publish, quick, solace, step, variable},
 };
 
 /// An authority, and what it certifies.
@@ -131,8 +136,51 @@ async fn plain_and_encrypted_do_not_understand_each_other() {
     let authority = Authority::new();
     let (plain, encrypted) = (Peer::start().await, authority.peer("127.0.0.1").await);
     let security = BrokerSecurity { auth: None, ssl: Some(authority.trusted()) };
-    fails(&solace(&encrypted.address, None), ErrorKind::Unreachable, "").await;
-    fails(&over_tls(&plain, security), ErrorKind::Unreachable, "").await;
+    fails(&solace(&encrypted.address, None), ErrorKind::Unreachable, "speaks TLS").await;
+    fails(&over_tls(&plain, security), ErrorKind::Unreachable, "does not speak TLS").await;
+}
+
+/// The address of something that answers whatever it is told, as a web server does, and hangs up.
+async fn web_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("it listens").to_string();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            // Who has gone already needs no answer.
+            let _ = client.read(&mut [0; 1024]).await;
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_protocol_on_the_port_is_told_for_what_it_is() {
+    let security = || Some(BrokerSecurity { ssl: Some(certificates(false)), ..auth("any", "any") });
+    let plain = |address: &str| amqp(&format!("amqp://{address}"), AmqpAddresses::Artemis, None);
+    let encrypted = |address: &str| amqp(&format!("amqps://{address}"), AmqpAddresses::Artemis, security());
+    let web = web_server().await;
+    let [mqtt, mqtts] = ["SLUICE_TEST_MQTT", "SLUICE_TEST_MQTT_TLS"].map(variable);
+    let [rabbitmq, rabbitmqs] = ["SLUICE_TEST_RABBITMQ", "SLUICE_TEST_RABBITMQ_TLS"].map(variable);
+    let [artemis, artemises] = ["SLUICE_TEST_ARTEMIS_AMQP", "SLUICE_TEST_ARTEMIS_AMQPS"].map(variable);
+    let cases = [
+        (plain(&web), "web server"),
+        (plain(&mqtt), "hung up at the first words"),
+        (plain(&mqtts), "TLS"),
+        (plain(&rabbitmqs), "TLS"),
+        (plain(&artemises), "TLS"),
+        (encrypted(&web), "does not speak TLS"),
+        (encrypted(&mqtt), "may not speak TLS"),
+        (encrypted(&rabbitmq), "not speak TLS"),
+        (encrypted(&artemis), "not speak TLS"),
+        (encrypted(&mqtts), "hung up at the first words"),
+    ];
+    for (config, text) in cases {
+        let driver = open(&config, quick());
+        let error = step("check", driver.check(&["a".into()])).await.expect_err("that is no such broker");
+        assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+        assert!(error.message.contains(text) && error.message.contains(&config.url), "{text}: {error}");
+    }
 }
 
 #[test]

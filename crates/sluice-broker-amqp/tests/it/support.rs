@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use sluice_api::{
-    AmqpAddresses, AmqpConfig, AmqpTopics, BrokerAuth, BrokerKeyStore, BrokerSecurity, BrokerTls,
-    BrokerTrustStore, Secret, SolaceConfig, SolaceTransport, StoreType,
+    AmqpAddresses, AmqpConfig, AmqpConsumer, AmqpTopics, BrokerAuth, BrokerKeyStore, BrokerSecurity,
+    BrokerTls, BrokerTrustStore, Secret, SolaceConfig, SolaceTransport, StoreType,
 };
 use sluice_broker::{BatchLimit, BrokerDriver, ConsumeSpec, Consumer, DriverError, StartAt, StopAt};
 use sluice_broker_amqp::{Amqp, AmqpOptions};
@@ -74,7 +74,8 @@ pub(crate) fn amqp(url: &str, addresses: AmqpAddresses, security: Option<BrokerS
         addresses,
         virtual_host: None,
         link_credit: CREDIT,
-        consumer: AmqpTopics::default(),
+        maximum_message_size: None,
+        consumer: AmqpConsumer::default(),
         producer: AmqpTopics::default(),
         security,
     }
@@ -86,8 +87,9 @@ pub(crate) fn solace(address: &str, security: Option<BrokerSecurity>) -> SolaceC
         vpn_name: Some("tests".to_owned()),
         transport: SolaceTransport::Amqp,
         link_credit: CREDIT,
+        maximum_message_size: None,
         semp: None,
-        consumer: AmqpTopics::default(),
+        consumer: AmqpConsumer::default(),
         producer: AmqpTopics::default(),
         security,
     }

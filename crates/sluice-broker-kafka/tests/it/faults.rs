@@ -10,7 +10,10 @@ use rdkafka::{
 use sluice_broker::{BrokerDriver, ErrorKind, StartAt};
 use sluice_broker_kafka::{Kafka, KafkaOptions};
 use sluice_message::{Message, Topic};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::support::{at, consume, message, open_with, payloads, step, try_consume};
 
@@ -154,4 +157,39 @@ async fn a_producer_that_failed_for_good_is_replaced() {
     let error = step("publish", kafka.publish(&topic, message("lost"))).await.expect_err("it is refused");
     assert_eq!(error.kind, ErrorKind::Refused, "{error}");
     publish_until_it_works(&kafka, &topic).await;
+}
+
+/// The address of a server that says this to whatever it hears, and hangs up.
+async fn stranger(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("there is a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(answer).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_speak_kafka_is_told_from_a_kafka_that_is_away() {
+    // As web servers, RabbitMQ, servers of TLS and Mosquitto do.
+    let answers: [&[u8]; 4] =
+        [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"AMQP\x00\x00\x09\x01", b"\x15\x03\x01\x00\x02\x02\x46", b""];
+    for answer in answers {
+        let servers = stranger(answer).await;
+        let (kafka, topic) = (open_with(&at(&servers), QUICK), Topic::from("orders"));
+        let published = step("publish", kafka.publish(&topic, message("lost"))).await.err();
+        let checked = step("check", kafka.check(std::slice::from_ref(&topic))).await.err();
+        for error in [published, checked] {
+            let error = error.expect("nobody takes it");
+            assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+            for part in [&*servers, "seems not to speak Kafka", "security.protocol"] {
+                assert!(error.message.contains(part), "{part} is missing in: {error}");
+            }
+        }
+    }
 }

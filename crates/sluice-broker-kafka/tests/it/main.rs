@@ -10,6 +10,7 @@
 
 mod faults;
 mod making;
+mod many;
 mod oauth;
 mod patterns;
 mod properties;

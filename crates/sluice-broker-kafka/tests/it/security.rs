@@ -9,7 +9,7 @@ use sluice_broker::{BrokerDriver, ErrorKind, StartAt};
 use sluice_broker_kafka::KafkaOptions;
 
 use crate::support::{
-    consume, credentials, message, new_secured_topic, open, open_with, payloads, publish, secured, step,
+    at, consume, credentials, message, new_secured_topic, open, open_with, payloads, publish, secured, step,
     trusting, try_consume, unused_name, variable,
 };
 
@@ -199,4 +199,11 @@ fn settings_that_cannot_work_are_told_when_opening() {
         assert_eq!(error.kind, ErrorKind::Configuration, "{error}");
         assert!(error.message.contains(text), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_security_protocol_is_told() {
+    fails(&at(&variable("SLUICE_TEST_KAFKA_SSL")), ErrorKind::Unreachable, "another security.protocol").await;
+    let encrypted = secured("SLUICE_TEST_KAFKA", SecurityProtocol::Ssl, None, Some(trusting(None)));
+    fails(&encrypted, ErrorKind::Unreachable, "another security.protocol").await;
 }

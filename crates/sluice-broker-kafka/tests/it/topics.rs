@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    convert::Infallible,
     time::{Duration, SystemTime},
 };
 
@@ -43,6 +44,13 @@ async fn publish_into(kafka: &Kafka, topic: &Topic, partition: Partition) -> Str
 
 async fn read_until(reader: &mut Box<dyn Consumer>, payload: &str) {
     while payloads(reader, 1).await != [payload] {}
+}
+
+/// A member gives its share back, and takes the next one, while it reads.
+async fn read_on(reader: &mut Box<dyn Consumer>) -> Infallible {
+    loop {
+        next(reader).await.expect("Kafka is there");
+    }
 }
 
 /// Has Kafka forget everything before this offset, as retention does.
@@ -124,6 +132,44 @@ async fn the_start_of_a_group_outlives_a_reader_that_never_committed() {
     publish(&kafka, &topic, "between").await;
     let mut reader = consume(&kafka, &topic, start).await;
     assert_eq!(payloads(&mut reader, 1).await, ["between"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_member_committed_is_not_undone_when_its_partition_comes_back() {
+    let topic = new_topic("moving", 2).await;
+    let kafka = open(&plain());
+    for partition in [0, 1] {
+        publish_into(&kafka, &topic, Partition(partition)).await;
+    }
+    let start = StartAt::Group { name: topic.as_str().into(), from_earliest: true, sole: false };
+    let mut one = consume(&kafka, &topic, start.clone()).await;
+    let mut early = Position::new();
+    while early.len() < 2 {
+        early.advance(next(&mut one).await.expect("Kafka is there").place().expect("Kafka has places"));
+    }
+    step("commit", one.commit(&early)).await.expect("Kafka is there");
+    let mut other = tokio::select! {
+        other = consume(&kafka, &topic, start.clone()) => other,
+        never = read_on(&mut one) => match never {},
+    };
+    for partition in [0, 1] {
+        publish_into(&kafka, &topic, Partition(partition)).await;
+    }
+    let taken = next(&mut other).await.expect("Kafka is there").place().expect("Kafka has places").clone();
+    step("commit", other.commit(&[&taken].into_iter().collect())).await.expect("Kafka is there");
+    drop(other);
+    let later = publish_into(&kafka, &topic, taken.partition).await;
+    read_until(&mut one, &later).await;
+    step("commit", one.commit(&early)).await.expect("Kafka is there");
+    drop(one);
+    let mut next_one = consume(&kafka, &topic, start).await;
+    let first = loop {
+        let place = next(&mut next_one).await.expect("Kafka is there").place().cloned();
+        if let Some(place) = place.filter(|place| place.partition == taken.partition) {
+            break place;
+        }
+    };
+    assert!(first.offset > taken.offset, "{} came again", taken.offset.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

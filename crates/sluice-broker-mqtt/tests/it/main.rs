@@ -10,6 +10,7 @@
 
 mod faults;
 mod groups;
+mod hanging_up;
 mod publishing;
 mod reading;
 mod security;

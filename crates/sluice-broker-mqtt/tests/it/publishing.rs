@@ -1,5 +1,6 @@
 //! Publishing: what a message carries, what a broker refuses.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
 use sluice_broker::{BrokerDriver, ErrorKind, StartAt};
 use sluice_message::{Headers, Message};
@@ -48,13 +49,14 @@ async fn an_independent_client_sees_the_same() {
         "-t",
         topic.as_str(),
     ]);
-    sees.args(["-F", "%t|%q|%C|%R|%P|%p"]).stdout(std::process::Stdio::piped());
+    sees.args(["-F", "%t|%q|%C|%R|%D|%P|%p"]).stdout(std::process::Stdio::piped());
     let sees = sees.spawn().expect("mosquitto_sub is installed with the broker");
     // It says nothing once it listens: it is sent the message until it has it.
     let sending = async {
         loop {
-            publish_message(&mqtt, topic.clone(), with_headers("m", &[("content-type", "a/b"), ("x", "y")]))
-                .await;
+            let message = with_headers("m", &[("content-type", "a/b"), ("x", "y")]).to_builder();
+            let message = message.metadata("correlationData", BASE64.encode("request 7"));
+            publish_message(&mqtt, topic.clone(), message.build()).await;
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
@@ -62,7 +64,10 @@ async fn an_independent_client_sees_the_same() {
         output = step("mosquitto_sub ends", sees.wait_with_output()) => output.expect("it runs"),
         () = sending => unreachable!("it is sent for ever"),
     };
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), format!("{topic}|1|a/b|answers|x:y|m"));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        format!("{topic}|1|a/b|answers|request 7|x:y|m")
+    );
 }
 
 #[tokio::test]
@@ -75,6 +80,37 @@ async fn expiry_and_response_topic_are_told_to_readers() {
     assert_eq!(told(&found, "responseTopic").as_deref(), Some("answers/1"));
     let expiry: u32 = told(&found, "messageExpiryInterval").expect("it is told").parse().expect("a number");
     assert!((590..=600).contains(&expiry), "{expiry}");
+}
+
+#[tokio::test]
+async fn what_a_message_says_of_its_answers_goes_both_ways_and_from_one_broker_to_another() {
+    let (mqtt, topic) = (with(json!({"producer": {"responseTopic": "answers"}})), unused("answers"));
+    let mut reader = consume(&mqtt, &[topic.as_str()], StartAt::Latest).await;
+    let data = BASE64.encode([0, 255, b'\n', b'a']);
+    let asking = Message::builder().payload("?").metadata("responseTopic", "mine/7");
+    publish_message(&mqtt, topic.clone(), asking.metadata("correlationData", data.clone()).build()).await;
+    for _ in 0..2 {
+        let found = next(&mut reader).await;
+        assert_eq!(told(&found, "responseTopic").as_deref(), Some("mine/7"), "before that of the settings");
+        assert_eq!(told(&found, "correlationData").as_deref(), Some(&*data));
+        // As a dead letter is published, say.
+        publish_message(&mqtt, topic.clone(), found).await;
+    }
+}
+
+#[tokio::test]
+async fn correlation_data_of_an_independent_client_are_read() {
+    let (mqtt, topic) = (plain(), unused("asked"));
+    let mut reader = consume(&mqtt, &[topic.as_str()], StartAt::Latest).await;
+    let address = variable("SLUICE_TEST_MQTT");
+    let (host, port) = address.rsplit_once(':').expect("an address has a port");
+    let mut asks = tokio::process::Command::new("mosquitto_pub");
+    asks.args(["-h", host, "-p", port, "-V", "mqttv5", "-q", "1", "-t", topic.as_str(), "-m", "?"]);
+    asks.args(["-D", "publish", "correlation-data", "request 7", "-D", "publish", "response-topic", "mine"]);
+    assert!(step("mosquitto_pub", asks.status()).await.expect("it is installed").success());
+    let found = next(&mut reader).await;
+    assert_eq!(told(&found, "correlationData"), Some(BASE64.encode("request 7")));
+    assert_eq!(told(&found, "responseTopic").as_deref(), Some("mine"));
 }
 
 #[tokio::test]
@@ -150,16 +186,4 @@ async fn what_is_no_topic_is_refused() {
         step("publish", mqtt.publish(&"forbidden/x".into(), message("m"))).await.expect_err("forbidden");
     assert_eq!(error.kind, ErrorKind::Refused, "{error}");
     assert!(error.message.contains("forbidden/x"), "{error}");
-}
-
-#[tokio::test]
-async fn a_message_that_a_broker_of_3_1_1_hangs_up_on_is_refused_for_good() {
-    let small = at("SLUICE_TEST_MQTT_SMALL", json!({"version": "3.1.1"}));
-    let (mqtt, topic) = (open(&small), unused("hung-up"));
-    publish(&mqtt, topic.clone(), "small").await;
-    let large = Message::builder().payload(vec![b'x'; 3 << 20]).build();
-    let error = step("publish", mqtt.publish(&topic, large)).await.expect_err("it is too large");
-    assert_eq!(error.kind, ErrorKind::Rejected, "{error}");
-    assert!(error.message.contains("maximumPacketSize"), "{error}");
-    publish(&mqtt, topic, "small").await;
 }

@@ -9,6 +9,7 @@
 )]
 
 mod mapping;
+mod outages;
 mod publishing;
 mod queues;
 mod security;

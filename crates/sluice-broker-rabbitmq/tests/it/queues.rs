@@ -71,12 +71,27 @@ async fn an_exchange_declared_otherwise_is_a_mistake_in_the_settings() {
     let topic = unused("conflict-key");
     let published = step("publish", rabbitmq.publish(&topic, crate::support::message("x"))).await.err();
     let consumed = try_consume(&rabbitmq, &[&topic], StartAt::Latest).await.err();
-    for error in [published, consumed] {
+    let checked = step("check", rabbitmq.check(&[])).await.err();
+    for error in [published, consumed, checked] {
         let error = error.expect("another type");
         assert_eq!(error.kind, ErrorKind::Configuration);
         assert!(error.message.contains("inequivalent arg 'type'"), "{error}");
     }
+    let of_that_type = |durable: bool| {
+        let exchange = json!({"exchange": {"name": name.as_str(), "type": "fanout", "durable": durable}});
+        open(&with(json!({"consumer": exchange})))
+    };
+    let error = step("check", of_that_type(true).check(&[])).await.expect_err("it is not durable");
+    assert_eq!(error.kind, ErrorKind::Configuration);
+    assert!(error.message.contains("inequivalent arg 'durable'"), "{error}");
+    step("check", of_that_type(false).check(&[])).await.expect("that is how it was declared");
     channel.exchange_delete(name.as_str().into(), Default::default()).await.expect("it is there");
+    // A check makes nothing.
+    step("check", of_that_type(false).check(&[])).await.expect("it will be made when it is used");
+    let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+    let found =
+        channel.exchange_declare(name.as_str().into(), ExchangeKind::Fanout, passive, FieldTable::default());
+    assert!(step("look for it", found).await.is_err(), "a check has made the exchange");
 }
 
 #[tokio::test(flavor = "multi_thread")]

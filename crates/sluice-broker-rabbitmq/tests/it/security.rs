@@ -1,9 +1,15 @@
 //! TLS, logging in, and what is told when either fails.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sluice_api::RabbitmqConfig;
 use sluice_broker::{BrokerDriver, DriverError, ErrorKind, StartAt};
 use sluice_broker_rabbitmq::{Rabbitmq, RabbitmqOptions};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 
 use crate::support::{at, auth, consume, open, payloads, plain, publish, step, unused, variable, with};
 
@@ -49,7 +55,51 @@ async fn tls_where_there_is_none_and_none_where_there_is_are_told() {
     assert!(error.message.contains("does not speak TLS"), "{error}");
     let error = refused(&at(&tls, json!({"security": {"auth": auth()}}))).await;
     assert_eq!(error.kind, ErrorKind::Unreachable);
-    assert!(error.message.contains(&tls), "{error}");
+    assert!(error.message.contains(&tls) && error.message.contains("speaks TLS"), "{error}");
+}
+
+/// The address of something that answers whatever it is told, as a web server does, and hangs up.
+async fn web_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("it listens").to_string();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            // Who has gone already needs no answer.
+            let _ = client.read(&mut [0; 1024]).await;
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_protocol_on_the_port_is_told_for_what_it_is() {
+    let web = web_server().await;
+    let [mqtt, mqtts] = ["SLUICE_TEST_MQTT", "SLUICE_TEST_MQTT_TLS"].map(variable);
+    let [artemis, artemises] = ["SLUICE_TEST_ARTEMIS_AMQP", "SLUICE_TEST_ARTEMIS_AMQPS"].map(variable);
+    let cases = [
+        (&web, false, "web server"),
+        (&mqtt, false, "hung up at the first words"),
+        (&mqtts, false, "TLS"),
+        (&artemis, false, "AMQP"),
+        (&artemises, false, "TLS"),
+        (&web, true, "does not speak TLS"),
+        (&mqtt, true, "may not speak TLS"),
+        (&mqtts, true, "hung up at the first words"),
+        (&artemis, true, "not speak TLS"),
+    ];
+    let quick = RabbitmqOptions { answer_timeout: Duration::from_secs(2), ..RabbitmqOptions::default() };
+    for (address, is_encrypted, text) in cases {
+        let mut security = json!({"auth": auth()});
+        if is_encrypted {
+            security["ssl"] = trusting();
+        }
+        let config = at(address, json!({"security": security}));
+        let rabbitmq = Rabbitmq::open(&config, quick).expect("opening needs no broker");
+        let error = step("check", rabbitmq.check(&[])).await.expect_err("that is no RabbitMQ");
+        assert_eq!(error.kind, ErrorKind::Unreachable, "{error}");
+        assert!(error.message.contains(text) && error.message.contains(&**address), "{text}: {error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

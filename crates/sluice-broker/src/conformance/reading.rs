@@ -276,7 +276,7 @@ pub async fn bounds_tell_where_a_topic_starts_and_ends(subject: &dyn Subject) {
     let offsets: Vec<_> = read.iter().filter_map(|message| Some(message.place()?.offset)).collect();
     assert_eq!(Some(&full.start), offsets.first());
     assert_eq!(Some(full.end), offsets.last().map(|last| last.next()));
-    assert_eq!(bounds.len(), 2, "one partition each");
+    assert_eq!(bounds.len(), 2 * subject.partitions(), "those of both topics");
 }
 
 pub async fn a_position_at_a_time_lies_before_all_of_that_time_and_later(subject: &dyn Subject) {

@@ -13,9 +13,15 @@ pub trait Subject: Send + Sync {
     /// and dropped the driver that it had, unless the broker has an [`address`](Self::address).
     fn driver(&self) -> BoxFuture<'_, Arc<dyn BrokerDriver>>;
 
-    /// A topic that exists, is empty, has one partition, and that no other case and no earlier run knows.
+    /// A topic that exists, is empty, has one partition that messages go to, and that no other case and no earlier run
+    /// knows.
     /// `name` is to be found in its name, for whoever looks at the broker.
     fn topic<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Topic>;
+
+    /// How many partitions such a topic has, with those that nothing goes to.
+    fn partitions(&self) -> usize {
+        1
+    }
 
     /// A topic that does not exist.
     fn missing_topic(&self) -> Topic;

@@ -32,7 +32,7 @@ pub(super) fn open(sealed: &Message, place: Place) -> Option<Message> {
     let mut metadata = Vec::new();
     for _ in 0..count.parse::<usize>().ok()? {
         let header = headers.next()?;
-        metadata.push((&*header.name, str::from_utf8(&header.value).ok()?));
+        metadata.push((header.name.to_string(), str::from_utf8(&header.value).ok()?.to_owned()));
     }
     let rest = headers.map(|header| (header.name.clone(), header.value.clone())).collect();
     let message = with_body(sealed, rest).place(place);

@@ -87,6 +87,22 @@ impl Journals {
         Self { directory, options, opened: Mutex::default() }
     }
 
+    /// Whether there can be a journal of this broker, which nothing is opened for.
+    ///
+    /// # Errors
+    /// Of kind `Unsupported`: the broker keeps nothing for readers that are away.
+    pub fn can_keep(broker: &Broker, driver: &dyn BrokerDriver) -> Result<(), DriverError> {
+        if driver.capabilities().groups {
+            return Ok(());
+        }
+        let text = format!(
+            "The broker '{}' keeps nothing for readers that are away, so that http-get, webhooks and streams that promise \
+             delivery cannot be served from it; set qos none or auto for streams, or use a broker of another kind.",
+            broker.name
+        );
+        Err(DriverError::new(ErrorKind::Unsupported, text))
+    }
+
     /// A journal of these topics around the driver of a broker of an API; the one that is there where nothing has
     /// changed. Topics that an open journal of this broker reads already go on being read without a gap, by this
     /// driver from now on; each is read until the last journal that has it is closed or dropped.
@@ -104,15 +120,7 @@ impl Journals {
         topics: &[Topic],
         metrics: JournalMetrics,
     ) -> Result<Arc<Journal>, DriverError> {
-        if !driver.capabilities().groups {
-            let text = format!(
-                "The broker '{}' keeps nothing for readers that are away, so that http-get, webhooks and streams that \
-                 promise delivery cannot be served from it; set qos none or auto for streams, or use a broker of another \
-                 kind.",
-                broker.name
-            );
-            return Err(DriverError::new(ErrorKind::Unsupported, text));
-        }
+        Self::can_keep(broker, &*driver)?;
         let names = Names::new(api, broker, topics);
         let mut opened = self.opened();
         opened.lanes.retain(|_, lane| lane.strong_count() > 0);

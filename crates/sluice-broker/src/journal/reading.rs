@@ -128,7 +128,8 @@ impl Reading {
     /// Waits before the next try.
     async fn pause(&mut self, route: &Route, error: DriverError) -> Result<(), Given> {
         if self.outage.since.is_none() {
-            tracing::warn!(
+            // Whoever keeps the state of the broker asks for it, and tells the log once.
+            tracing::debug!(
                 api = %self.lane.api, topic = %self.lane.name.wanted, %error,
                 "A topic is not read into the journal; its messages wait at the broker. That is tried again and again."
             );
@@ -147,7 +148,7 @@ impl Reading {
         let (api, topic) = (&self.lane.api, &self.lane.name.wanted);
         if let Some(since) = self.outage.since.take() {
             let after_ms = since.elapsed().as_millis();
-            tracing::info!(%api, %topic, after_ms, "A topic is read into the journal again.");
+            tracing::debug!(%api, %topic, after_ms, "A topic is read into the journal again.");
         }
     }
 }

@@ -1,7 +1,9 @@
 //! A message in the spool: as it was published, with where it goes and when it was taken in front of its headers.
 //!
-//! What is in front is exactly one header: its name is the topic, its value the time and the broker that the
-//! message was taken for. It is taken off again before the message leaves, whatever other headers it has.
+//! What is in front is a header whose name is the topic, and whose value is the time and the broker that the message was
+//! taken for; then one for each piece of metadata, as a policy leaves it for the driver. Behind the time stands how many
+//! of these there are, `5+2`, unless there are none. All of them are taken off again before the message leaves, whatever
+//! other headers it has.
 
 use sluice_message::{Headers, Message, MessageBuilder, Topic};
 
@@ -27,7 +29,13 @@ pub(super) fn seal(topic: &Topic, message: &Message, taken_ms: i64, meant: &Mean
         MeantFor::Identity(identity) => format!("is {identity}"),
         MeantFor::Address(address) => format!("at {address}"),
     };
-    headers.append(topic.as_str(), format!("{taken_ms} {meant}"));
+    match message.added_metadata().count() {
+        0 => headers.append(topic.as_str(), format!("{taken_ms} {meant}")),
+        count => headers.append(topic.as_str(), format!("{taken_ms}+{count} {meant}")),
+    };
+    for (name, value) in message.added_metadata() {
+        headers.append(name, value.to_owned());
+    }
     for header in message.headers() {
         headers.append(header.name.clone(), header.value.clone());
     }
@@ -40,16 +48,22 @@ pub(super) fn seal(topic: &Topic, message: &Message, taken_ms: i64, meant: &Mean
 pub(super) fn open(sealed: &Message, now_ms: i64) -> Option<Outgoing> {
     let mut headers = sealed.headers().iter();
     let first = headers.next()?;
-    let (taken_ms, meant) = str::from_utf8(&first.value).ok()?.split_once(' ')?;
+    let (taken, meant) = str::from_utf8(&first.value).ok()?.split_once(' ')?;
+    let (taken_ms, count) = taken.split_once('+').unwrap_or((taken, "0"));
     let taken_ms = taken_ms.parse().ok()?;
     let meant = match meant.split_once(' ')? {
         ("is", identity) => MeantFor::Identity(identity.to_owned()),
         ("at", address) => MeantFor::Address(address.to_owned()),
         _ => return None,
     };
-    let rest = headers.map(|header| (header.name.clone(), header.value.clone())).collect();
     // Not from the sealed one: its place is one of the spool.
-    let message = Message::builder().headers(rest);
+    let mut message = Message::builder();
+    for _ in 0..count.parse::<usize>().ok()? {
+        let told = headers.next()?;
+        message = message.metadata(told.name.to_string(), str::from_utf8(&told.value).ok()?.to_owned());
+    }
+    let rest = headers.map(|header| (header.name.clone(), header.value.clone())).collect();
+    let message = message.headers(rest);
     let message = sealed.payload_bytes().cloned().into_iter().fold(message, MessageBuilder::payload);
     let message = sealed.key().cloned().into_iter().fold(message, MessageBuilder::key);
     let made_ms = sealed.timestamp_ms().map(|made_ms| made_ms.min(now_ms));
@@ -73,15 +87,16 @@ mod tests {
     fn what_leaves_is_what_came() {
         let headers: Headers = [("orders", "1"), ("a", "2"), ("A", "3"), ("a", "2")].into_iter().collect();
         let full = Message::builder().key("k").payload("p").headers(headers).timestamp_ms(3).build();
-        for message in
-            [full, Message::builder().key("deleted").build(), Message::builder().payload("").build()]
-        {
+        let chosen = full.to_builder().metadata("responseTopic", "a/b").metadata("empty", "").build();
+        let deleted = Message::builder().key("deleted").build();
+        for message in [full, chosen, deleted, Message::builder().payload("").build()] {
             let found = round_trip(&message);
             assert_eq!((found.topic, found.taken_ms), (Topic::from("orders"), 5));
             assert_eq!(found.meant, at("kafka a:9092, b:9092"));
             assert_eq!(found.message.headers(), message.headers());
             assert_eq!(found.message.key(), message.key());
             assert_eq!(found.message.payload_bytes(), message.payload_bytes());
+            assert!(found.message.added_metadata().eq(message.added_metadata()));
             assert_eq!(found.message.timestamp_ms(), message.timestamp_ms().or(Some(5)));
         }
     }
@@ -101,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_the_spool_never_wrote_is_told_apart() {
-        for value in ["soon", "5", "5 is", "5 in log", "soon is log"] {
+        for value in ["soon", "5", "5 is", "5 in log", "soon is log", "5+1 is log", "5+x is log"] {
             let foreign = Message::builder().headers([("orders", value)].into_iter().collect()).build();
             assert!(open(&foreign, 9).is_none(), "{value}");
         }

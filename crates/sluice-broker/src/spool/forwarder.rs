@@ -59,12 +59,12 @@ impl TopicRefusal {
     fn is_final(&mut self, error: &DriverError) -> bool {
         match error.kind {
             // A name that is none is a matter of settings to the embedded log.
-            ErrorKind::NoTopic | ErrorKind::Refused | ErrorKind::Configuration => {
+            ErrorKind::NoTopic | ErrorKind::Refused | ErrorKind::Configuration | ErrorKind::Unsupported => {
                 self.since.get_or_insert_with(Instant::now).elapsed() >= TOPIC_PATIENCE
             }
             _ => {
                 self.since = None;
-                error.fault() == Fault::Client
+                error.kind == ErrorKind::Rejected || error.fault() == Fault::Client
             }
         }
     }
@@ -290,7 +290,8 @@ mod tests {
         advance(TOPIC_PATIENCE - Duration::from_millis(1)).await;
         assert!(!is_final(&mut refusal, ErrorKind::Refused));
         advance(Duration::from_millis(1)).await;
-        for kind in [ErrorKind::Refused, ErrorKind::NoTopic, ErrorKind::Configuration] {
+        for kind in [ErrorKind::Refused, ErrorKind::NoTopic, ErrorKind::Configuration, ErrorKind::Unsupported]
+        {
             assert!(is_final(&mut refusal, kind), "{kind:?}");
         }
     }
@@ -302,6 +303,8 @@ mod tests {
         advance(TOPIC_PATIENCE).await;
         assert!(!is_final(&mut refusal, ErrorKind::Unreachable));
         assert!(!is_final(&mut refusal, ErrorKind::NoTopic));
-        assert!(is_final(&mut refusal, ErrorKind::TooLarge), "the message itself is at fault");
+        for kind in [ErrorKind::TooLarge, ErrorKind::Invalid, ErrorKind::Rejected] {
+            assert!(is_final(&mut refusal, kind), "the message itself is at fault: {kind:?}");
+        }
     }
 }

@@ -24,7 +24,11 @@ use crate::{
 
 /// A broker that keeps nothing but what a group has not acknowledged. Messages that are read live have no place.
 #[derive(Clone, Default)]
-struct Passing(Arc<State>);
+struct Passing {
+    state: Arc<State>,
+    /// Whether it does not keep that either.
+    forgets: bool,
+}
 
 #[derive(Default)]
 struct State {
@@ -41,13 +45,13 @@ struct Queue {
 
 impl Passing {
     fn queues(&self) -> MutexGuard<'_, Vec<Queue>> {
-        self.0.queues.lock().unwrap()
+        self.state.queues.lock().unwrap()
     }
 }
 
 impl BrokerDriver for Passing {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { replay: false, sharing: false, ..Capabilities::ALL }
+        Capabilities { replay: false, groups: !self.forgets, sharing: false, ..Capabilities::ALL }
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<String, DriverError>> {
@@ -62,7 +66,7 @@ impl BrokerDriver for Passing {
         for queue in self.queues().iter_mut().filter(|queue| queue.topics.contains(topic)) {
             queue.messages.push_back(message.clone());
         }
-        self.0.changed.send_replace(());
+        self.state.changed.send_replace(());
         async { Ok(Receipt { place: None }) }.boxed()
     }
 
@@ -138,7 +142,7 @@ impl Consumer for PassingReader {
         _: BatchLimit,
     ) -> BoxFuture<'a, Result<(), DriverError>> {
         async move {
-            let mut changed = self.broker.0.changed.subscribe();
+            let mut changed = self.broker.state.changed.subscribe();
             loop {
                 batch.extend(self.next());
                 if !batch.is_empty() {
@@ -174,8 +178,9 @@ struct Brokers {
 }
 
 impl DriverFactory for Brokers {
-    fn open(&self, _: &BrokerConfig) -> Result<Arc<dyn BrokerDriver>, DriverError> {
-        Ok(Arc::new(self.broker.clone()))
+    fn open(&self, broker: &BrokerConfig) -> Result<Arc<dyn BrokerDriver>, DriverError> {
+        let forgets = matches!(broker, BrokerConfig::Mqtt(settings) if settings.consumer.qos == 0);
+        Ok(Arc::new(Passing { forgets, ..self.broker.clone() }))
     }
 
     fn journal(
@@ -294,4 +299,17 @@ async fn a_topic_that_is_another_for_each_client_is_refused_where_a_promise_need
     let refused = running.gateway.deploy(from_value(varying).unwrap()).unwrap_err();
     assert_eq!((refused.len(), refused[0].code), (1, "journal.topic.chosen"), "{refused:?}");
     assert_eq!(refused[0].path, "brokers[0].configuration");
+}
+
+#[tokio::test]
+async fn a_broker_that_keeps_nothing_is_refused_before_deployment_where_a_promise_needs_a_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = run(json!([{ "type": "sse" }]), directory.path()).await;
+    let mut forgetting = before(&json!([{ "type": "sse", "qos": "at-least-once" }]));
+    forgetting["brokers"][0]["configuration"]["consumer"] = json!({ "qos": 0 });
+    let refused = running.gateway.check(&from_value(forgetting.clone()).unwrap());
+    assert_eq!((refused.len(), refused[0].code), (1, "broker.unsupported"), "{refused:?}");
+    assert_eq!(refused[0].path, "brokers[0].configuration");
+    forgetting["receivers"] = json!([{ "type": "sse", "qos": "auto" }]);
+    assert!(running.gateway.check(&from_value(forgetting).unwrap()).is_empty());
 }

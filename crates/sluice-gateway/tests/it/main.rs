@@ -7,6 +7,7 @@
 )]
 
 mod client;
+mod client_brokers;
 mod dynamic_settings;
 mod endpoints;
 mod http_get;

@@ -132,6 +132,8 @@ enum BrokerWord {
     Up,
     /// It cannot be used.
     Down,
+    /// Each client connects with credentials of its own, so that it is asked by nobody else.
+    OfClients,
 }
 
 /// The open streams in numbers.
@@ -302,6 +304,7 @@ impl From<BrokerStatus> for BrokerEntity {
             BrokerState::Unknown => (BrokerWord::Unknown, None),
             BrokerState::Up => (BrokerWord::Up, None),
             BrokerState::Down(error) => (BrokerWord::Down, Some(error.into())),
+            BrokerState::OfClients => (BrokerWord::OfClients, None),
         };
         Self {
             name: status.name,

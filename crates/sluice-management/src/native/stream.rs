@@ -25,9 +25,12 @@ pub(super) struct StreamList {
 pub(super) struct StreamEntity {
     #[serde(flatten)]
     client: ClientEntity,
+    /// The group whose messages it shares with others, where it is in one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
     /// When it began.
     since: Moment,
-    /// Messages that it was not handed yet, about.
+    /// Messages that it was not handed yet, about; 0 for a member of a group.
     behind: u64,
     /// Messages that were skipped for it, because it was too slow.
     skipped: u64,
@@ -71,6 +74,7 @@ impl StreamEntity {
     pub(super) fn of(stream: &Stream) -> Self {
         Self {
             client: ClientEntity::of(stream),
+            group: stream.group().map(str::to_owned),
             since: Moment::from_ms(stream.since_ms),
             behind: stream.behind(),
             skipped: stream.skipped(),

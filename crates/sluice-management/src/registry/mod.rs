@@ -408,14 +408,8 @@ impl Inner {
         let id = record.id().clone();
         let mut faults = Vec::new();
         if let Some(live) = to_deploy(former, &record) {
-            match self.gateway.deploy(live) {
-                Ok(()) => {}
-                Err(problems) => {
-                    let told = sentences(&problems);
-                    tracing::error!(api = %id, problems = told, "An event API can not be served.");
-                    faults = problems;
-                }
-            }
+            // Whoever asked for it tells the log.
+            faults = self.gateway.deploy(live).err().unwrap_or_default();
         } else if !record.started && former.is_some_and(|former| former.record.started) {
             self.gateway.undeploy(&id);
         }

@@ -45,19 +45,36 @@ struct Settings {
 #[derive(Debug)]
 struct AssignAttributes(Vec<(Box<str>, Expression)>);
 
-fn build(configuration: Json, _: Hook, site: &Site<'_>) -> Result<Arc<dyn Policy>, Vec<Problem>> {
+fn build(configuration: Json, hook: Hook, site: &Site<'_>) -> Result<Arc<dyn Policy>, Vec<Problem>> {
     let settings: Settings = from_value(configuration).map_err(|problem| vec![problem])?;
     let attributes = Named::parse_all(settings.attributes, "attributes", site, not_blank)?;
-    let problems: Vec<_> = (0..).zip(&attributes).filter_map(|(at, (name, _))| unheard(at, name)).collect();
+    let problems: Vec<_> =
+        (0..).zip(&attributes).filter_map(|(at, (name, _))| unheard(at, name, hook)).collect();
     if !problems.is_empty() {
         return Err(problems);
+    }
+    if attributes.iter().any(|(name, _)| steering::chooses_setting(name)) {
+        site.choose_settings();
     }
     Ok(Arc::new(AssignAttributes(attributes)))
 }
 
 /// A problem where an attribute means to steer a broker and nothing would listen to it.
-fn unheard(at: usize, name: &str) -> Option<Problem> {
-    let message = steering::unheard(name)?;
+fn unheard(at: usize, name: &str, hook: Hook) -> Option<Problem> {
+    let too_late = || {
+        (hook != Hook::Connect && steering::chooses_setting(name)).then(|| {
+            format!(
+                "'{name}' is heard when a client comes, as its connection to the broker is settled then. Assign it at \
+                 'connect'."
+            )
+        })
+    };
+    let shared = || {
+        (matches!(hook, Hook::Publish | Hook::Deliver) && steering::chooses_group(name)).then(|| {
+            format!("'{name}' is heard when a client comes: it is in a group, not its messages. Assign it at 'connect'.")
+        })
+    };
+    let message = steering::unheard(name).or_else(too_late).or_else(shared)?;
     Some(Problem::new(format!("attributes[{at}].name"), "feature.unsupported", message))
 }
 
@@ -95,7 +112,7 @@ impl Policy for AssignAttributes {
 mod tests {
     use serde_json::json;
 
-    use super::unheard;
+    use super::{Hook, unheard};
 
     use crate::tests::{caller, chains, connected, run, step};
 
@@ -135,9 +152,28 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_is_chosen_when_a_client_comes_and_not_later() {
+        let name = "gravitee.attribute.kafka.security.sasl.username";
+        assert!(unheard(0, name, Hook::Connect).is_none());
+        for later in [Hook::Subscribe, Hook::Publish, Hook::Deliver] {
+            assert!(unheard(0, name, later).unwrap().message.contains("'connect'"));
+        }
+    }
+
+    #[test]
+    fn a_group_is_chosen_when_a_client_comes_and_not_for_a_message() {
+        let name = "gravitee.attribute.kafka.groupId";
+        assert!(unheard(0, name, Hook::Connect).is_none() && unheard(0, name, Hook::Subscribe).is_none());
+        for later in [Hook::Publish, Hook::Deliver] {
+            assert!(unheard(0, name, later).unwrap().message.contains("'connect'"));
+        }
+    }
+
+    #[test]
     fn an_attribute_that_means_to_steer_an_endpoint_is_heard_or_refused() {
+        let unheard = |at, name| unheard(at, name, Hook::Connect);
         assert!(unheard(0, "gravitee.attributes.endpoint.kafka.consumer.topics").is_none());
-        let problem = unheard(3, "gravitee.attribute.kafka.groupId").unwrap();
+        let problem = unheard(3, "gravitee.attribute.mock.groupId").unwrap();
         assert_eq!((&*problem.path, problem.code), ("attributes[3].name", "feature.unsupported"));
     }
 }

@@ -221,3 +221,86 @@ fn a_key_is_made_by_the_settings_unless_a_policy_has_chosen_one() {
     let keyed = keyed(&header, &client(&[("x", "h")], &[]), message("", &[("a", json!("b"))]));
     assert_eq!(keyed.unwrap().as_deref(), Some("h-b"));
 }
+
+/// The group of a client with this header `x` and this attribute, where the settings say this.
+fn group(
+    setting: Option<&str>,
+    header: Option<&'static str>,
+    noted: Option<Value>,
+) -> Result<Option<String>, Misled> {
+    let by = of("log", &json!({ "topics": ["t"], "consumer": { "groupId": setting } }));
+    let headers: Vec<_> = header.map(|value| ("x", value)).into_iter().collect();
+    let noted = noted.map(|value| ("gravitee.attribute.log.groupId", value));
+    by.group(&client(&headers, noted.as_slice()))
+}
+
+#[test]
+fn a_group_is_named_by_the_settings_or_before_them_by_a_policy() {
+    let expression = Some("{#request.headers['x']?.[0]}");
+    let named = |name: &str| Ok(Some(name.to_owned()));
+    assert_eq!(group(None, None, None), Ok(None));
+    assert_eq!(group(Some("workers"), None, None), named("workers"));
+    assert_eq!(group(expression, Some("a.b-C_1"), None), named("a.b-C_1"));
+    assert_eq!(group(Some("team-{#request.headers['x']?.[0]}"), Some("a"), None), named("team-a"));
+    assert_eq!(group(Some("workers"), None, Some(json!("other"))), named("other"));
+    assert_eq!(group(None, None, Some(json!("other"))), named("other"));
+}
+
+#[test]
+fn without_a_name_a_client_is_in_no_group() {
+    let expression = Some("{#request.headers['x']?.[0]}");
+    assert_eq!(group(expression, None, None), Ok(None));
+    assert_eq!(group(expression, Some(""), None), Ok(None));
+    assert_eq!(group(Some("team-{#request.headers['x']?.[0]}"), None, None), Ok(None));
+    assert_eq!(group(Some("workers"), None, Some(Value::Null)), Ok(None));
+    assert_eq!(group(Some("workers"), None, Some(json!(""))), Ok(None));
+    let without_result = group(Some("{#request.headers['x'][0]}"), None, None);
+    assert!(matches!(without_result, Err(Misled::NoValue { of: "group", .. })), "{without_result:?}");
+}
+
+#[test]
+fn a_group_that_is_no_name_is_refused() {
+    let longest: &'static str = "x".repeat(128).leak();
+    let too_long: &'static str = "x".repeat(129).leak();
+    let expression = Some("{#request.headers['x'][0]}");
+    assert_eq!(group(expression, Some(longest), None), Ok(Some(longest.to_owned())));
+    for bad in [too_long, "a b", "a/b", "a~b", "#", "ä"] {
+        assert_eq!(group(expression, Some(bad), None), Err(Misled::NoGroupName), "{bad}");
+        assert_eq!(group(None, None, Some(json!(bad))), Err(Misled::NoGroupName), "{bad}");
+    }
+    for bad in [json!(7), json!(["a"]), json!(true)] {
+        assert_eq!(group(None, None, Some(bad.clone())), Err(Misled::NoGroupName), "{bad}");
+    }
+}
+
+#[test]
+fn who_is_in_a_group_is_refused_where_receivers_serve_none() {
+    let by = of("log", &json!({ "topics": ["t"], "consumer": { "groupId": "g" } }));
+    let topics = [Topic::from("t")];
+    assert_eq!(names(by.deliver(&topics, &client(&[], &[]))), Err(Misled::NotShared));
+    assert_eq!(names(by.deliver_shared(&topics, &client(&[], &[]))), Ok(vec!["t".to_owned()]));
+    let out = client(&[], &[("gravitee.attribute.log.groupId", Value::Null)]);
+    assert_eq!(names(by.deliver(&topics, &out)), Ok(vec!["t".to_owned()]));
+    assert!(!by.makes_groups());
+    assert!(
+        of("log", &json!({ "topics": ["t"], "consumer": { "groupId": "{#request.id}" } })).makes_groups()
+    );
+}
+
+#[test]
+fn where_a_message_is_to_be_answered_is_chosen_for_it_or_for_its_client() {
+    let by = of("mqtt5", &json!({ "serverHost": "h", "serverPort": 1, "topic": "t" }));
+    let name = "gravitee.attribute.mqtt5.responseTopic";
+    let told = |message: &Message| {
+        let told = message.metadata().filter(|(name, _)| *name == "responseTopic");
+        told.last().map(|(_, topic)| topic.into_owned())
+    };
+    let caller = client(&[], &[(name, json!("answers/1"))]);
+    let plain = Message::builder().build();
+    assert_eq!(told(&by.with_response_topic(&client(&[], &[]), plain.clone())), None);
+    assert_eq!(told(&by.with_response_topic(&caller, plain)).as_deref(), Some("answers/1"));
+    let mut attributes = Attributes::default();
+    attributes.set(name, json!("answers/2"));
+    let noted = Message::builder().metadata("responseTopic", "before").attributes(attributes).build();
+    assert_eq!(told(&by.with_response_topic(&caller, noted)).as_deref(), Some("answers/2"));
+}

@@ -16,7 +16,7 @@ use sluice_api::{Qos, SseConfig};
 use sluice_policy::Caller;
 
 use self::session::Session;
-use crate::{Binding, Body, Client, Refusal, client, open_stream::OpenStream, resume};
+use crate::{Binding, Body, Client, Refusal, client, group, open_stream::OpenStream, resume};
 
 /// Serves one GET. Resolves once everything published from now on will be in the stream. `client` is the other
 /// side of the connection.
@@ -29,15 +29,24 @@ pub async fn serve(
     client: &Client,
 ) -> Result<Response<Body>, Refusal> {
     let open = OpenStream::new(binding, "sse", Arc::clone(&caller), client, settings.max_connections)?;
-    let topics = binding.topics_for(&caller)?;
+    let group = group::of(binding, &caller, qos)?;
+    let topics = binding.shared_topics_for(&caller)?;
     let named = client::names_itself(request).then(|| client::identifier(request, &caller, client.address));
     let identifier = named.transpose()?;
     // An EventSource cannot set the header itself, and keeps its address when it comes back with a newer one.
     let cursor = resume::brought(request, qos)?;
     let brought = resume::last_event_id(&request.headers).or(cursor);
-    let bookmark = resume::bookmark(binding, qos, brought, request, &caller, client.address)?;
-    let (lag, tells_positions) = (resume::lag(binding, qos), qos.tells_positions());
-    let placed = resume::place(binding, &topics, bookmark, lag, tells_positions).await?;
+    let tells_positions = qos.tells_positions();
+    let placed = match &group {
+        Some(group) => {
+            open.share(group);
+            group::place(binding, &topics, group, qos).await?
+        }
+        None => {
+            let bookmark = resume::bookmark(binding, qos, brought, request, &caller, client.address)?;
+            resume::place(binding, &topics, bookmark, resume::lag(binding, qos), tells_positions).await?
+        }
+    };
     open.follow(placed.cursor.standing());
     let session = Box::new(Session::new(open, placed, settings.clone(), tells_positions));
     let mut response = Response::new(Body::Stream(Box::pin(stream::unfold(session, Session::next))));

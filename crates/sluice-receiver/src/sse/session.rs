@@ -28,7 +28,7 @@ pub(super) struct Session {
     settings: SseConfig,
     /// Whether the ids of events are positions.
     tells_positions: bool,
-    /// How far the client has come, if the gateway remembers it.
+    /// How far the client has come, if that counts for anybody.
     progress: Option<Progress>,
     /// Where the message stands that was handed out last, until more is asked for.
     handed: Option<Place>,
@@ -44,9 +44,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(open: OpenStream, placed: Placed, settings: SseConfig, tells_positions: bool) -> Self {
-        let Placed { cursor, has_gap, reader } = placed;
-        let progress = reader.map(|reader| Progress::new(&open.binding, reader, cursor.position()));
+    pub(super) fn new(
+        open: OpenStream,
+        mut placed: Placed,
+        settings: SseConfig,
+        tells_positions: bool,
+    ) -> Self {
+        let progress = placed.progress(&open.binding);
+        let Placed { cursor, has_gap, .. } = placed;
         let mut session = Self {
             chain: open.binding.chains.select(Hook::Deliver, &open.caller),
             cursor,
@@ -172,7 +177,12 @@ impl Session {
                     self.pass(&place);
                 }
             }
-            Outcome::Rejected(rejection) => self.end(frame::error(&rejection.message)),
+            Outcome::Rejected(rejection) => {
+                if let (Some(progress), Some(place)) = (&self.progress, place) {
+                    progress.fail(&place);
+                }
+                self.end(frame::error(&rejection.message));
+            }
         }
     }
 

@@ -376,3 +376,70 @@ async fn a_stream_that_cannot_go_on_says_goodbye() {
     bench.binding.succession.set(bench.successor(&json!({ "plans": closed })));
     reader.goodbye().await;
 }
+
+/// An API whose clients are all in one group, with these parts.
+fn shared(parts: &Value) -> Bench {
+    let settings = json!({ "topics": ["t", "u"], "consumer": { "groupId": "workers" } });
+    let mut all = json!({ "brokers": [{ "name": "b", "type": "log", "configuration": settings }] });
+    all.as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
+    Bench::new(8, &all)
+}
+
+#[tokio::test]
+async fn what_a_member_was_not_sent_for_good_goes_to_another_one_of_its_group() {
+    let bench = shared(&json!({}));
+    let mut one = open(&bench.binding, Qos::Auto, &[]).await.unwrap();
+    let mut other = open(&bench.binding, Qos::Auto, &[]).await.unwrap();
+    for content in ["a", "b", "c"] {
+        bench.publish("t", content).await;
+    }
+    assert_eq!(one.message("a").await.id, None, "its position says nothing to it");
+    drop(one);
+    for content in ["a", "b", "c"] {
+        other.message(content).await;
+    }
+    let shown = bench.binding.streams.of_api(&bench.binding.api, 9);
+    assert_eq!(shown.iter().map(|stream| stream.group()).collect::<Vec<_>>(), [Some("workers")]);
+}
+
+#[tokio::test]
+async fn what_a_client_says_of_its_place_does_not_count_in_a_group() {
+    let bench = shared(&json!({}));
+    let headers = [("last-event-id", "nonsense"), NAMED[0]];
+    let mut one = open(&bench.binding, Qos::Auto, &headers).await.unwrap();
+    bench.publish("t", "a").await;
+    one.message("a").await;
+}
+
+#[tokio::test]
+async fn a_message_that_a_policy_refuses_ends_one_member_and_not_the_next() {
+    let refused = json!({ "policy": "policy-interrupt", "configuration": { "errorKey": "NO" },
+        "messageCondition": "{#message.content == 'bad'}" });
+    let bench = shared(&json!({ "flows": [{ "deliver": [refused] }] }));
+    let mut one = open(&bench.binding, Qos::Auto, &[]).await.unwrap();
+    bench.publish("t", "bad").await;
+    assert_eq!(one.event().await.unwrap().kind(), "error");
+    let mut other = open(&bench.binding, Qos::Auto, &[]).await.unwrap();
+    bench.publish("t", "good").await;
+    other.message("good").await;
+}
+
+#[tokio::test]
+async fn a_client_that_cannot_be_in_a_group_is_told_so() {
+    let refused = async |binding: Binding, qos| {
+        let refusal = open(&Arc::new(binding), qos, &[]).await.err().unwrap();
+        (refusal.status.as_u16(), refusal.code)
+    };
+    let group = json!({ "topics": ["t"], "consumer": { "groupId": "workers" } });
+    let parts = json!({ "brokers": [{ "name": "b", "type": "log", "configuration": group }] });
+    let bench = shared(&json!({}));
+    let on_log =
+        |hubs| Binding { driver: Arc::clone(&bench.binding.driver), hubs, ..testing::binding_of(&parts) };
+    let hubs = &bench.binding.hubs;
+    assert_eq!(refused(on_log(Arc::clone(hubs)), Qos::AtLeastOnce).await, (400, "qos.incompatible"));
+    let full = sluice_stream::HubOptions { max_groups: 0, ..Default::default() };
+    let full = sluice_stream::Hubs::new(full, Arc::default());
+    assert_eq!(refused(on_log(full), Qos::Auto).await, (503, "group.full"));
+    let on_mock = testing::binding_of(&parts);
+    assert_eq!(refused(on_mock, Qos::None).await, (400, "group.unsupported"));
+}

@@ -34,7 +34,7 @@ pub(super) struct Deliverer {
     batch: Vec<Message>,
     /// A message that a policy wants to be sent later, and nothing before it.
     delayed: Option<(Instant, Message)>,
-    /// How far the client has come, if the gateway remembers it.
+    /// How far the client has come, if that counts for anybody.
     progress: Option<Progress>,
     /// Places of what was sent, or kept back by a policy, since the wire was idle; for `progress` alone.
     sent: Vec<Place>,
@@ -42,10 +42,15 @@ pub(super) struct Deliverer {
 
 impl Deliverer {
     /// Begins at this place. What is missing before it is told, where frames can tell.
-    pub(super) fn new<S>(placed: Placed, frames: Frames, open: &OpenStream, wire: &mut Wire<'_, S>) -> Self {
-        let Placed { cursor, has_gap, reader } = placed;
+    pub(super) fn new<S>(
+        mut placed: Placed,
+        frames: Frames,
+        open: &OpenStream,
+        wire: &mut Wire<'_, S>,
+    ) -> Self {
+        let progress = placed.progress(&open.binding);
+        let Placed { cursor, has_gap, .. } = placed;
         open.follow(cursor.standing());
-        let progress = reader.map(|reader| Progress::new(&open.binding, reader, cursor.position()));
         let chain = open.binding.chains.select(Hook::Deliver, &open.caller);
         let deliverer =
             Self { cursor, chain, frames, batch: Vec::new(), delayed: None, progress, sent: Vec::new() };
@@ -78,7 +83,7 @@ impl Deliverer {
         Ok(step)
     }
 
-    /// Stores how far the client has come, where the gateway remembers that. To be called when everything that
+    /// Notes how far the client has come, where that counts for anybody. To be called when everything that
     /// was sent has left.
     pub(super) fn settle(&mut self) {
         if let Some(progress) = &mut self.progress {

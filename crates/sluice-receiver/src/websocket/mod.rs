@@ -35,7 +35,9 @@ pub(crate) use handshake::offered;
 pub use session::Session;
 
 use self::{deliverer::Frames, first_frame::FirstFrame, out::Out};
-use crate::{Binding, Body, Client, Refusal, client, open_stream::OpenStream, query::parameter, resume};
+use crate::{
+    Binding, Body, Client, Refusal, client, group, open_stream::OpenStream, query::parameter, resume,
+};
 
 /// What the connection of an answer 101 goes on with: an extension of that answer, to be taken and run once the
 /// answer is written.
@@ -72,9 +74,15 @@ pub async fn open(
     let open = OpenStream::new(binding, "websocket", Arc::clone(&caller), client, settings.max_connections)?;
     let mut identifier = None;
     let out = if settings.subscriber.enabled {
-        let topics = binding.topics_for(&caller)?;
+        let group = group::of(binding, &caller, qos)?;
+        let topics = binding.shared_topics_for(&caller)?;
         let lag = resume::lag(binding, qos);
         match asked {
+            _ if let Some(group) = &group => {
+                open.share(group);
+                let placed = group::place(binding, &topics, group, qos).await?;
+                Out::Placing(future::ready(Ok(placed)).boxed())
+            }
             Asked::InFirstFrame => Out::Awaited(FirstFrame::new(topics.into_owned(), lag)),
             Asked::InAddress(brought) => {
                 let bookmark = resume::bookmark(binding, qos, brought, request, &caller, client.address)?;

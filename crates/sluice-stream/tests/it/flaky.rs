@@ -144,8 +144,16 @@ impl BrokerDriver for Flaky {
             let inner = self.log.consume(spec).await?;
             let (faults, hole) = (Arc::clone(&self.faults), self.hole.lock().unwrap().clone());
             let dropped = Arc::clone(&self.dropped);
-            Ok(Box::new(FlakyConsumer { inner, faults, dropped, hole, _counted: counted })
-                as Box<dyn Consumer>)
+            Ok(
+                Box::new(FlakyConsumer {
+                    inner,
+                    faults,
+                    dropped,
+                    hole,
+                    unread: Vec::new(),
+                    _counted: counted,
+                }) as Box<dyn Consumer>,
+            )
         })
     }
 
@@ -169,6 +177,8 @@ struct FlakyConsumer {
     faults: Arc<Mutex<VecDeque<Fault>>>,
     dropped: Arc<Mutex<BTreeMap<Topic, Offset>>>,
     hole: Range<u64>,
+    /// What was read when a fetch failed.
+    unread: Vec<Message>,
     _counted: Option<Open>,
 }
 
@@ -180,11 +190,12 @@ impl Consumer for FlakyConsumer {
     ) -> BoxFuture<'a, Result<(), DriverError>> {
         Box::pin(async move {
             let before = batch.len();
-            loop {
+            batch.append(&mut self.unread);
+            while batch.len() == before {
                 self.inner.fetch(batch, limit).await?;
                 let has_ended = batch.len() == before;
                 batch.retain(|message| !self.hole.contains(&message.place().unwrap().offset.0));
-                if has_ended || batch.len() > before {
+                if has_ended {
                     break;
                 }
             }
@@ -198,7 +209,7 @@ impl Consumer for FlakyConsumer {
             });
             match broken.or_else(|| is_dropped.then(lost)) {
                 Some(error) => {
-                    batch.truncate(before);
+                    self.unread = batch.split_off(before);
                     Err(error)
                 }
                 None => Ok(()),

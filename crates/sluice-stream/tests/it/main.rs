@@ -8,6 +8,7 @@
 )]
 
 mod flaky;
+mod groups;
 mod interleavings;
 mod patterns;
 mod resume;

@@ -11,7 +11,7 @@ use sluice_broker::{BatchLimit, BrokerDriver, ConsumeSpec, Log, LogOptions, Star
 use sluice_delivery::{Deliveries, DeliveryOptions, Guard, GuardOptions};
 use sluice_message::{Message, Topic};
 use sluice_policy::{Caller, Chains, ChosenBy, Environment, Hook};
-use sluice_receiver::{ApiMetrics, Binding, Body, FailureLog, Refusal, Succession};
+use sluice_receiver::{ApiMetrics, Binding, Body, Refusal, Succession};
 use sluice_stream::{Begin, HubOptions as StreamOptions, Hubs, MemoryNotes, MemoryPositions, StreamMetrics};
 use sluice_websub::{Addresses, Asked, AskedMode, Hub, HubOptions};
 use tempfile::TempDir;
@@ -114,6 +114,7 @@ impl Bench {
             api: api.id.clone(),
             channel: Some(channel.into()),
             endpoint: None,
+            whose: None,
             endpoints: Arc::default(),
             credentials: Arc::default(),
             publisher: Arc::clone(&driver),
@@ -134,7 +135,7 @@ impl Bench {
             succession: Succession::new(&drain),
             drain,
             metrics: ApiMetrics::default(),
-            failures: FailureLog::default(),
+            failures: Arc::default(),
             in_flight: TaskTracker::new(),
             definition: Arc::new(api.clone()),
         })

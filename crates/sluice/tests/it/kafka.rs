@@ -4,7 +4,9 @@ use std::{fs, net::TcpListener};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Sse, Starting, kafka, kafka_broker, kafka_topic, log_broker, native_api, until};
+use crate::harness::{
+    Sse, Starting, kafka, kafka_broker, kafka_records, kafka_topic, log_broker, native_api, until,
+};
 
 #[tokio::test]
 async fn what_is_posted_comes_back_through_kafka_in_order() {
@@ -148,4 +150,38 @@ async fn a_message_that_kafka_finds_too_large_is_413_and_harms_no_other() {
     assert_eq!(refused.status(), 413);
     assert_eq!(refused.json::<Value>().await.unwrap()["code"], "broker.message.too-large");
     gateway.publish("/open", "small").await;
+}
+
+#[tokio::test]
+async fn a_tombstone_is_one_to_kafka_and_to_clients_and_an_empty_message_is_none() {
+    let topic = kafka_topic("tombstones", 1).await;
+    let mut api = native_api("Open", "/open", &kafka_broker(&topic));
+    api["receivers"] = json!([
+        { "type": "http-post", "configuration": { "requestHeadersToMessage": true } },
+        { "type": "sse" },
+        { "type": "http-get" },
+    ]);
+    let settings = &mut api["brokers"][0]["configuration"];
+    settings["producer"] = json!({ "key": "{#message.headers['x-customer'][0]}" });
+    settings["consumer"] = json!({ "autoOffsetReset": "earliest" });
+    let gateway = Starting::run().api(&api).start().await;
+    let post = || gateway.client().post(gateway.url("/open")).header("x-customer", "7");
+    for request in [post().header("sluice-tombstone", "true"), post()] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 202, "{:?}", answer.text().await);
+    }
+
+    let [tombstone, empty] = &kafka_records(&topic, 2).await[..] else { panic!("there are two records") };
+    assert_eq!((tombstone.key.as_deref(), empty.key.as_deref()), (Some(&b"7"[..]), Some(&b"7"[..])));
+    assert!(tombstone.is_tombstone && !empty.is_tombstone, "{tombstone:?}, {empty:?}");
+
+    let mut stream = Sse::open(&gateway, "/open").await;
+    let event = stream.event().await.unwrap();
+    assert_eq!((event.event.as_deref(), event.data.as_deref()), (Some("tombstone"), Some("")));
+    assert_eq!(stream.message().await, "");
+
+    let request = gateway.client().get(gateway.url("/open")).header("accept", "application/json");
+    let page: Value = request.send().await.unwrap().json().await.unwrap();
+    let contents: Vec<_> = page["items"].as_array().unwrap().iter().map(|item| &item["content"]).collect();
+    assert_eq!(contents, [&Value::Null, &json!("")], "{page}");
 }

@@ -23,6 +23,9 @@ pub struct KafkaConsumer {
     /// Which messages of transactions are read.
     #[serde(skip_serializing_if = "is_default")]
     pub isolation_level: IsolationLevel,
+    /// The group that web clients are members of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<String>,
 }
 
 /// Which messages of transactions are read.
@@ -54,6 +57,7 @@ impl Default for KafkaConsumer {
             auto_offset_reset: AutoOffsetReset::default(),
             topics: Vec::new(),
             isolation_level: IsolationLevel::default(),
+            group_id: None,
         }
     }
 }
@@ -82,6 +86,10 @@ struct Written {
     /// Which messages of transactions are read: `read_committed` or `read_uncommitted`. Default `read_committed`.
     #[serde(default)]
     isolation_level: IsolationLevel,
+    /// The group that web clients are members of: each message goes to one of them. It may hold expressions of the
+    /// client. Without it, and where it comes to nothing, clients are in no group and get every message.
+    #[serde(default)]
+    group_id: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -123,6 +131,7 @@ impl From<Written> for KafkaConsumer {
             auto_offset_reset: written.auto_offset_reset,
             topics,
             isolation_level: written.isolation_level,
+            group_id: written.group_id,
         }
     }
 }

@@ -16,7 +16,7 @@ const MAX_PROPERTIES: usize = 64;
 const MAX_LENGTH: usize = 1024;
 
 /// Names that are refused, with the reason; a name that ends with `*` stands for all that begin so.
-const REFUSED: [(&str, &str); 48] = [
+const REFUSED: [(&str, &str); 49] = [
     ("bootstrap.servers", "'bootstrapServers' names the brokers"),
     ("metadata.broker.list", "'bootstrapServers' names the brokers"),
     ("client.id", "'clientId' is the setting for it"),
@@ -66,6 +66,7 @@ const REFUSED: [(&str, &str); 48] = [
     ("enabled_events", "it is for programs, not for settings"),
     ("statistics.interval.ms", "nobody would read them; the gateway has metrics of its own"),
     ("log*", "the log is the gateway's"),
+    ("debug", "the log is the gateway's, and has no room for what could hold secrets"),
     ("test.*", "it would put a pretended cluster in the place of this one"),
     ("ut_*", "it is for tests of the client library"),
 ];
@@ -181,6 +182,7 @@ mod tests {
             "rebalance_cb",
             "test.mock.num.brokers",
             "statistics.interval.ms",
+            "debug",
         ] {
             let found = problems(&BTreeMap::from([(name.to_owned(), "x-ray".to_owned())]));
             assert_eq!(found.len(), 1, "{name}");

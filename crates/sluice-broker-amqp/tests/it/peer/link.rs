@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
 use fe2o3_amqp::{
     Receiver, Sender,
+    link::receiver::CreditMode,
     types::{
         definitions::{AmqpError, Error as Condition, LinkError},
         messaging::{Body, Modified, Outcome, TargetArchetype, TerminusDurability, TerminusExpiryPolicy},
@@ -109,6 +110,19 @@ pub(crate) async fn take(mut receiver: Receiver, address: String, state: Arc<Sta
                 receiver.modify(&delivery, modified).await
             }
             "topic://unanswered" => Ok(()),
+            "topic://closing" if !state.has_one_to_close.swap(true, Ordering::Relaxed) => {
+                // Whoever comes next waits for credit until the link is closed.
+                receiver.set_credit_mode(CreditMode::Manual);
+                receiver.set_credit(0).await.expect("the link stands");
+                receiver.accept(&delivery).await.expect("the link stands");
+                state.close.notified().await;
+                let error = condition(AmqpError::ResourceDeleted, "gone");
+                return drop(receiver.close_with_error(error).await);
+            }
+            "topic://crashing" => {
+                let error = condition(AmqpError::InternalError, "crashed");
+                return drop(receiver.close_with_error(error).await);
+            }
             "topic://closed" => {
                 let error = condition(AmqpError::ResourceDeleted, "gone");
                 return drop(receiver.close_with_error(error).await);

@@ -9,7 +9,7 @@ mod semp;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use fe2o3_amqp::{
@@ -22,6 +22,7 @@ use fe2o3_amqp::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
+    sync::Notify,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -41,10 +42,16 @@ pub(crate) struct Peer {
 }
 
 /// What all connections share.
+#[derive(Default)]
 pub(crate) struct State {
     endpoints: Mutex<HashMap<String, Arc<Endpoint>>>,
     /// Hosts that clients said they speak to.
     pub(crate) hosts: Mutex<Vec<String>>,
+    /// The largest messages that readers said they take, in bytes.
+    pub(crate) largest: Mutex<Vec<Option<u64>>>,
+    /// Closes the link to the topic `closing` that had the first message there, and no other.
+    pub(crate) close: Notify,
+    has_one_to_close: AtomicBool,
 }
 
 impl State {
@@ -77,7 +84,7 @@ impl Peer {
     }
 
     pub(crate) async fn start_with(tls: Option<TlsAcceptor>) -> Self {
-        let state = Arc::new(State { endpoints: Mutex::default(), hosts: Mutex::default() });
+        let state = Arc::new(State::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it listens").to_string();
         let semp = semp::start(state.clone()).await;
@@ -132,6 +139,7 @@ async fn attached(
     let bound = if is_publisher {
         link::target(&attach, state).map(|address| (address, None))
     } else {
+        state.largest.lock().unwrap_or_else(PoisonError::into_inner).push(attach.max_message_size);
         link::bind(&attach, state).map(|bound| (String::new(), Some(bound)))
     };
     let acceptor = LinkAcceptor::builder().max_message_size(MAX_MESSAGE).build();

@@ -98,7 +98,7 @@ impl Broker {
 
     /// Takes a message, without waiting for its readers.
     pub(super) fn put(&self, topic: &str, message: &Message) {
-        let message = message.to_builder().metadata("topic", topic).build();
+        let message = message.to_builder().metadata("topic", topic.to_owned()).build();
         for group in self.state().groups.values_mut().filter(|group| covers(group.wanted.as_str(), topic)) {
             group.kept.push_back(message.clone());
         }

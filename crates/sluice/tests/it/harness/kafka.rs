@@ -38,6 +38,8 @@ pub(crate) async fn kafka_topic(name: &str, partitions: i32) -> String {
 pub(crate) struct KafkaRecord {
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) payload: Vec<u8>,
+    /// Whether it has no payload, rather than an empty one.
+    pub(crate) is_tombstone: bool,
     /// By name in lower case.
     pub(crate) headers: Vec<(String, Vec<u8>)>,
 }
@@ -67,6 +69,7 @@ pub(crate) async fn kafka_records(topic: &str, count: usize) -> Vec<KafkaRecord>
         records.push(KafkaRecord {
             key: record.key().map(<[u8]>::to_vec),
             payload: record.payload().unwrap_or_default().to_vec(),
+            is_tombstone: record.payload().is_none(),
             headers: headers.collect(),
         });
     }

@@ -29,15 +29,21 @@ impl Sse {
 
     /// The same, behind the event with this id.
     pub(crate) async fn resume(gateway: &Gateway, path: &str, last_event_id: &str) -> Self {
-        Self::agreed(Self::asked(gateway, path, ("Last-Event-ID", last_event_id)).await).await
+        Self::with(gateway, path, ("Last-Event-ID", last_event_id)).await
     }
 
     /// The same for a client that gives itself a name.
     pub(crate) async fn named(gateway: &Gateway, path: &str, name: &str) -> Self {
-        Self::agreed(Self::asked(gateway, path, ("X-Gravitee-Client-Identifier", name)).await).await
+        Self::with(gateway, path, ("X-Gravitee-Client-Identifier", name)).await
     }
 
-    async fn agreed(response: Response) -> Self {
+    /// The same with this header.
+    pub(crate) async fn with(gateway: &Gateway, path: &str, header: (&str, &str)) -> Self {
+        Self::agreed(Self::asked(gateway, path, header).await).await
+    }
+
+    /// The stream of this answer, which must be one.
+    pub(crate) async fn agreed(response: Response) -> Self {
         assert_eq!(response.status(), 200, "{:?}", response.text().await);
         assert_eq!(response.headers()["content-type"], "text/event-stream;charset=UTF-8");
         Self { pieces: Box::pin(response.bytes_stream()), received: String::new() }
