@@ -2,12 +2,11 @@
 
 use std::{
     fs,
-    path::Path,
     process::{Command, ExitCode},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::{jars, run, supervised::Supervised};
+use crate::{jars, run, server, supervised::Supervised};
 
 /// Runs the suite with these arguments; `--debug` is for this tool, the others are the suite's.
 pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode, String> {
@@ -27,16 +26,15 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode, String> {
     if logs.exists() {
         fs::remove_dir_all(&logs).map_err(|error| format!("{}: {error}.", logs.display()))?;
     }
-    let data = run::output(Command::new("mktemp").args(["--directory", "--tmpdir", "sluice-chaos-XXXXXX"]))?;
-    let data = Path::new(data.trim_end());
+    let data = server::make_directory("chaos")?;
     let mut suite = Command::new(programs.join("sluice-chaos"));
     suite.args(arguments.iter().filter(|argument| **argument != "--debug"));
     if !arguments.contains(&"--seed") {
         suite.args(["--seed", &seed]);
     }
-    suite.arg("--gateway").arg(programs.join("sluice")).arg("--directory").arg(data).arg("--logs").arg(logs);
+    suite.arg("--gateway").arg(programs.join("sluice")).arg("--directory").arg(&data).arg("--logs").arg(logs);
     suite.arg("--kafka-jars").arg(jars::KAFKA.directory()?);
-    Ok(run::exit_code(Supervised::start(&suite, None, Some(data))?.wait()?))
+    Ok(run::exit_code(Supervised::start(&suite, None, Some(&data))?.wait()?))
 }
 
 /// The one given, else one from the clock.

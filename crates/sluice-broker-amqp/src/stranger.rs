@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sluice_broker::ErrorKind;
+use sluice_broker::{ErrorKind, has_left};
 use tokio_rustls::rustls;
 
 use crate::error::{Cause, no_amqp, of_io};
@@ -47,16 +47,6 @@ pub(crate) fn untrusted(error: &io::Error) -> Cause {
         ),
         _ => of_io(error),
     }
-}
-
-fn has_left(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-    )
 }
 
 #[cfg(test)]

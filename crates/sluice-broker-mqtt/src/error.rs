@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sluice_broker::{DriverError, ErrorKind};
+use sluice_broker::{DriverError, ErrorKind, has_left};
 
 /// What ended a connection, or kept it from being made.
 #[derive(Debug, Clone)]
@@ -94,10 +94,7 @@ impl Failure {
             io::ErrorKind::ConnectionRefused => {
                 Self::unreachable("cannot be reached: nothing listens on that port")
             }
-            io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::BrokenPipe => Self::hung_up(&format!(" ({text})")),
+            _ if has_left(error) => Self::hung_up(&format!(" ({text})")),
             _ => Self::unreachable(format!("cannot be reached: {text}")),
         }
     }

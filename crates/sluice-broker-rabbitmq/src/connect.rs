@@ -29,7 +29,6 @@ use tokio::{net::lookup_host, time::timeout};
 use crate::{
     RabbitmqOptions, error,
     guard::{Guarded, Kit},
-    stranger,
 };
 
 /// Who RabbitMQ makes for itself, who may log in from its own machine alone.
@@ -162,7 +161,7 @@ impl Target {
                 "what answers there does not speak TLS: leave out security.ssl, or use the port with TLS",
             ),
             Some(cause) => self.unreachable(format_args!("TLS failed, {cause}")),
-            None if stranger::has_left(error) => self.unreachable(
+            None if sluice_broker::has_left(error) => self.unreachable(
                 "what listens there hung up when TLS began: it may not speak TLS, or want a certificate",
             ),
             None => self.unreachable(format_args!("TLS failed, {error}")),

@@ -194,7 +194,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             this.buffer.truncate(before + count);
             match ready!(read) {
                 Ok(0) if this.is_new => return Poll::Ready(Err(stranger::left())),
-                Err(error) if this.is_new && stranger::has_left(&error) => {
+                Err(error) if this.is_new && sluice_broker::has_left(&error) => {
                     return Poll::Ready(Err(stranger::left()));
                 }
                 Ok(0) => return Poll::Ready(Ok(0)),

@@ -22,17 +22,6 @@ pub(crate) fn left() -> io::Error {
     other("what listens there hung up at the first words: it may not speak AMQP 0-9-1, or want TLS")
 }
 
-/// Whether the other end is gone.
-pub(crate) fn has_left(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-    )
-}
-
 fn other(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }

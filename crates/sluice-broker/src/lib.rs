@@ -28,5 +28,5 @@ pub use error::{DriverError, ErrorKind, Fault};
 pub use journal::{Journal, JournalMetrics, Journals};
 pub use log::{Log, LogOptions};
 pub use mock::Mock;
-pub use outage::Outage;
+pub use outage::{Outage, has_left};
 pub use spool::{Spool, SpoolMetrics, SpoolStatus, Spools};

@@ -2,7 +2,10 @@
 //!
 //! It says when publishers need not wait for the connection any longer. It connects nothing and waits for nothing.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use crate::{DriverError, ErrorKind};
 
@@ -48,6 +51,17 @@ impl Outage {
     pub const fn error(&self) -> &DriverError {
         &self.error
     }
+}
+
+/// Whether the other end of a connection is gone, as this error of it tells.
+pub fn has_left(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
 }
 
 #[cfg(test)]

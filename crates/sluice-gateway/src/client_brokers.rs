@@ -148,7 +148,7 @@ impl ClientBrokers {
         }
         let replaced = self.replaced()?;
         let (api, gateway, of) = (Arc::clone(deployment), gateway.clone(), values.clone());
-        let opened = spawn_blocking(move || Own::open(&api, &of, gateway.shared(), &api.clients.endpoints));
+        let opened = spawn_blocking(move || Own::open(&api, &of, gateway.shared()));
         let opened = opened.await.unwrap_or_else(|_| Err(Vec::new()));
         let own = Arc::new(opened.map_err(|problems| invalid(deployment, &problems))?);
         let mut kept = self.lock();
@@ -165,7 +165,7 @@ impl ClientBrokers {
         for (values, (own, _)) in self.lock().iter().filter(|(_, (own, _))| own.is_used()) {
             // Where they cannot be opened the client is told why when it comes again.
             let next = successor.and_then(|next| {
-                let own = Own::open(next, values, shared, &next.clients.endpoints).ok()?;
+                let own = Own::open(next, values, shared).ok()?;
                 let made = || (Arc::new(own), Instant::now());
                 Some(Arc::clone(&next.clients.lock().entry(values.clone()).or_insert_with(made).0))
             });
@@ -178,15 +178,10 @@ impl ClientBrokers {
 }
 
 impl Own {
-    fn open(
-        deployment: &Deployment,
-        values: &ClientValues,
-        shared: &Shared,
-        endpoints: &EndpointFamilies,
-    ) -> Result<Self, Vec<Problem>> {
+    fn open(deployment: &Deployment, values: &ClientValues, shared: &Shared) -> Result<Self, Vec<Problem>> {
         let api = values.put_into(&deployment.api)?;
         // They have neither a spool nor a journal: these would mix what belongs to several.
-        let counters = Counters { endpoints: endpoints.clone(), ..Counters::default() };
+        let counters = Counters { endpoints: deployment.clients.endpoints.clone(), ..Counters::default() };
         let brokers = Brokers::open(&api, shared, &counters, None)?;
         let common = Binding {
             endpoints: Arc::new(brokers.endpoints(&api, &shared.environment)?),

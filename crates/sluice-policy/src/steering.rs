@@ -21,67 +21,37 @@ struct Steered {
     group: &'static [&'static str],
 }
 
-/// The names of a group that most kinds have.
-const GROUP: &[&str] = &["groupId", "consumer.groupId"];
+/// What most kinds have in common; each has a kind of its own.
+const COMMON: Steered = Steered {
+    kind: "",
+    publish: &["producer.topics", "topics"],
+    deliver: &["consumer.topics", "topics"],
+    key: &[],
+    response: &[],
+    group: &["groupId", "consumer.groupId"],
+};
 
 /// A name in the plural takes several topics, as a list or separated by commas; any other takes one.
 const STEERED: [Steered; 7] = [
-    Steered {
-        kind: "kafka",
-        publish: &["producer.topics", "topics"],
-        deliver: &["consumer.topics", "topics"],
-        key: &["recordKey", "producer.key"],
-        response: &[],
-        group: GROUP,
-    },
-    Steered {
-        kind: "log",
-        publish: &["producer.topics", "topics"],
-        deliver: &["consumer.topics", "topics"],
-        key: &["recordKey", "producer.key"],
-        response: &[],
-        group: GROUP,
-    },
+    Steered { kind: "kafka", key: &["recordKey", "producer.key"], ..COMMON },
+    Steered { kind: "log", key: &["recordKey", "producer.key"], ..COMMON },
     Steered {
         kind: "mqtt5",
         publish: &["producer.topic", "producer.topics", "topic", "topics"],
         deliver: &["consumer.topic", "consumer.topics", "topic", "topics"],
-        key: &[],
         response: &["responseTopic", "producer.responseTopic"],
         group: &["groupId", "consumer.groupId", "clientId"],
+        ..COMMON
     },
-    Steered {
-        kind: "solace",
-        publish: &["producer.topics", "topics"],
-        deliver: &["consumer.topics", "topics"],
-        key: &[],
-        response: &[],
-        group: GROUP,
-    },
-    Steered {
-        kind: "amqp",
-        publish: &["producer.topics", "topics"],
-        deliver: &["consumer.topics", "topics"],
-        key: &[],
-        response: &[],
-        group: GROUP,
-    },
+    Steered { kind: "solace", ..COMMON },
+    Steered { kind: "amqp", ..COMMON },
     Steered {
         kind: "rabbitmq",
         publish: &["producer.routingKey", "routingKey"],
         deliver: &["consumer.routingKey", "routingKey"],
-        key: &[],
-        response: &[],
-        group: GROUP,
+        ..COMMON
     },
-    Steered {
-        kind: "mock",
-        publish: &["producer.topics", "topics"],
-        deliver: &["consumer.topics", "topics"],
-        key: &[],
-        response: &[],
-        group: &[],
-    },
+    Steered { kind: "mock", group: &[], ..COMMON },
 ];
 
 /// The names of the attributes that steer a broker, those that count most first.
